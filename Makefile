@@ -1,0 +1,46 @@
+# Every target sets up what it needs, in .venv; run `make` alone for a list.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml
+
+# Workers must run this very Python, and nothing of another environment may shine through.
+export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
+unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
+
+.PHONY: help demo test lint format bench clean java
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(STAMP) java ## a year of real flights through JetStream and Spark
+	@$(PYTHON) examples/flights/demo.py
+
+test: $(STAMP) java ## all tests, against real servers (ARGS="-k name" to choose)
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy --strict
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: $(STAMP) ## let ruff format and mend the code
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+bench: $(STAMP) java ## measure all sides in one run and print ratios (ARGS="--quick")
+	@$(PYTHON) benchmarks/run.py $(ARGS)
+
+clean: ## remove everything that the targets made
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
+		spark-warehouse metastore_db derby.log examples/flights/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+java:
+	@scripts/find-java
+
+$(STAMP): $(PROJECTS) constraints.txt scripts/make-venv
+	@scripts/make-venv $(VENV)
+	@touch $@

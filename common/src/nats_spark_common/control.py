@@ -1,0 +1,258 @@
+"""The control plane: JetStream's API over nats-py, behind a synchronous facade.
+
+Spark calls a reader from one thread and knows no event loop; nats-py is asynchronous. One
+background thread runs the loop, and every method here waits for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import logging
+import threading
+from collections.abc import Awaitable, Iterable
+from concurrent.futures import TimeoutError as FutureTimeout
+from types import TracebackType
+from typing import Any, TypeVar
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from . import wire
+from .auth import nats_py_options
+from .errors import (
+    ConnectError,
+    JetStreamUnavailableError,
+    NatsSparkError,
+    ServerError,
+    StreamNotFoundError,
+    TimeoutExpiredError,
+)
+from .jetstream import (
+    StreamInfo,
+    api_prefix,
+    encode,
+    is_no_message,
+    parse_json,
+)
+from .retry import retrying
+from .settings import NatsSettings
+from .timestamps import ns_to_rfc3339
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Past so many streams, one paged list is kinder to the server than a request for each.
+_LIST_FROM = 16
+
+
+class Control:
+    """A lasting connection for stream and consumer management; close it, or use it in ``with``.
+
+    Not picklable; belongs to the process that made it. Requests are retried while the server is
+    away, ``nats.retry.count`` times with growing pauses.
+
+    Attributes:
+        server_version: of the server that was reached first.
+    """
+
+    def __init__(self, settings: NatsSettings) -> None:
+        """Connect.
+
+        Raises ``ConnectError``, or ``AuthError``, that names each server tried and why it failed.
+        """
+        self._settings = settings
+        self._prefix = api_prefix(settings)
+        # nats-py logs connection failures instead of telling them; the data plane tells.
+        with wire.connect(settings) as probe:
+            self.server_version = probe.info.version
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="nats-control", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._client: Client = self._run(self._connect(), settings.connect_timeout + 5)
+        except BaseException:
+            self._end_loop()
+            raise
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and end its thread; harmless when closed already."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._run(self._client.close(), 5.0)
+        except NatsSparkError as error:
+            _log.debug("closing the control connection: %s", error)
+        self._end_loop()
+
+    def api(self, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request to the JetStream API, ``STREAM.INFO.ORDERS`` for example.
+
+        Raises:
+            JetStreamUnavailableError: no JetStream for this account.
+            StreamNotFoundError: the call names a stream that does not exist.
+            ServerError: any other refusal, in the server's words.
+            TimeoutExpiredError: no answer, however often it was asked.
+        """
+        return self.api_many([(call, request)])[0]
+
+    def api_many(
+        self, calls: Iterable[tuple[str, dict[str, Any] | None]]
+    ) -> list[dict[str, Any]]:
+        """Several requests at once; the answers in their order. Raises as `api` does."""
+        requests = [
+            (f"{self._prefix}.{call}", b"" if body is None else encode(body))
+            for call, body in calls
+        ]
+        timeout = self._settings.request_timeout
+
+        async def ask_all() -> list[bytes | BaseException]:
+            asked = (self._client.request(s, p, timeout=timeout) for s, p in requests)
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            return [a if isinstance(a, BaseException) else a.data for a in answers]
+
+        def attempt() -> list[dict[str, Any]]:
+            answers = self._run(ask_all(), timeout + 5)
+            return [
+                self._answer(subject, answer)
+                for (subject, _), answer in zip(requests, answers, strict=True)
+            ]
+
+        return retrying(attempt, self._settings, _TRANSIENT)
+
+    def stream_info(self, name: str) -> StreamInfo:
+        """The stream's configuration and state. Raises ``StreamNotFoundError``."""
+        return StreamInfo.from_json(self.api(f"STREAM.INFO.{name}"))
+
+    def stream_infos(self, names: Iterable[str]) -> dict[str, StreamInfo]:
+        """Those of the streams that exist, by name."""
+        names = list(names)
+        if len(names) >= _LIST_FROM:
+            wanted = set(names)
+            listed = map(StreamInfo.from_json, self._pages("STREAM.LIST", "streams"))
+            return {info.name: info for info in listed if info.name in wanted}
+        try:
+            answers = self.api_many((f"STREAM.INFO.{name}", None) for name in names)
+            return {info.name: info for info in map(StreamInfo.from_json, answers)}
+        except StreamNotFoundError:
+            infos = {}
+            for name in names:
+                try:
+                    infos[name] = self.stream_info(name)
+                except StreamNotFoundError:
+                    continue
+            return infos
+
+    def stream_names(self, pattern: str = "*") -> list[str]:
+        """The names of the streams that match a shell-style pattern, sorted."""
+        names: Iterable[str] = self._pages("STREAM.NAMES", "streams")
+        return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
+
+    def next_message(self, stream: str, seq: int, subject: str = ">") -> tuple[int, str] | None:
+        """Sequence and time of the leader's first message from ``seq`` upward; None without one."""
+        request = {"seq": seq, "next_by_subj": subject}
+        try:
+            message = self.api(f"STREAM.MSG.GET.{stream}", request)["message"]
+        except ServerError as error:
+            if is_no_message(error):
+                return None
+            raise
+        return int(message["seq"]), str(message["time"])
+
+    def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
+        """The sequence of the first message stored at or after a time; ``last_seq + 1`` if none.
+
+        The server finds it: an ephemeral consumer that starts at the time stands just before it.
+        """
+        config = {
+            "deliver_policy": "by_start_time",
+            "opt_start_time": ns_to_rfc3339(time_ns),
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 10_000_000_000,
+        }
+        created = self.api(
+            f"CONSUMER.CREATE.{info.name}", {"stream_name": info.name, "config": config}
+        )
+        try:
+            self.api(f"CONSUMER.DELETE.{info.name}.{created['name']}")
+        except ServerError as error:
+            _log.debug("consumer %s ends by itself: %s", created["name"], error)
+        return int(created["delivered"]["stream_seq"]) + 1
+
+    def _pages(self, call: str, key: str) -> list[Any]:
+        items: list[Any] = []
+        while True:
+            page = self.api(call, {"offset": len(items)})
+            found = page.get(key) or []
+            items += found
+            if not found or len(items) >= int(page["total"]):
+                return items
+
+    def _answer(self, subject: str, answer: bytes | BaseException) -> dict[str, Any]:
+        if isinstance(answer, bytes):
+            return parse_json(answer, subject)
+        if isinstance(answer, nats.errors.NoRespondersError):
+            raise JetStreamUnavailableError(
+                f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
+                "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"
+            ) from answer
+        if isinstance(answer, (TimeoutError, nats.errors.TimeoutError)):
+            raise TimeoutExpiredError(
+                f"no answer at {subject} within nats.request.timeout="
+                f"{self._settings.request_timeout:g}s"
+            ) from answer
+        raise ConnectError(f"asking {subject}: {type(answer).__name__}: {answer}") from answer
+
+    async def _connect(self) -> Client:
+        async def note(error: Exception) -> None:
+            _log.warning("NATS control connection: %s", error)
+
+        settings = self._settings
+        return await nats.connect(
+            servers=list(settings.url),
+            name=settings.connection_name,
+            error_cb=note,
+            connect_timeout=max(1, round(settings.connect_timeout)),
+            reconnect_time_wait=settings.reconnect_wait,
+            max_reconnect_attempts=-1,
+            ping_interval=max(1, round(settings.ping_interval)),
+            inbox_prefix=settings.inbox_prefix,
+            **nats_py_options(settings),
+        )
+
+    def _run(self, work: Awaitable[_T], timeout: float) -> _T:
+        async def wait() -> _T:
+            return await work
+
+        future = asyncio.run_coroutine_threadsafe(wait(), self._loop)
+        try:
+            return future.result(timeout)
+        except (FutureTimeout, TimeoutError, nats.errors.TimeoutError) as error:
+            future.cancel()
+            raise TimeoutExpiredError("the NATS server did not answer in time") from error
+        except (nats.errors.Error, OSError) as error:
+            raise ConnectError(f"NATS connection: {type(error).__name__}: {error}") from error
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5.0)
+        self._loop.close()
+
+
+_TRANSIENT = (TimeoutExpiredError, ConnectError, JetStreamUnavailableError)

@@ -1,0 +1,110 @@
+"""Reading a range through direct get batches (ADR-31): no consumer, any replica answers.
+
+The server puts an answer into its outbound queue at once and has no flow control, so an answer is
+bounded (``nats.fetch.bytes``), and only one is under way while the rows before it are consumed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from .decode import Decoded, Status, decode, marker
+from .errors import JetStreamUnavailableError, ProtocolError, ServerError
+from .jetstream import api_prefix, encode
+from .messages import Messages
+from .ranges import StreamRange
+from .settings import NatsSettings
+from .wire import Connection
+
+END_OF_BATCH = 204
+NOT_FOUND = 404
+NO_RESPONDERS = 503
+
+
+def read(
+    connection: Connection,
+    settings: NatsSettings,
+    span: StreamRange,
+    cursor: int,
+    fields: frozenset[str],
+) -> Iterator[Messages]:
+    """Yield the messages from ``cursor`` up, in order, perhaps some past the end of the range.
+
+    Ends when the range is covered or the answering replica knows no more messages, which does not
+    prove that there are none.
+
+    Raises:
+        JetStreamUnavailableError: nobody answers for the stream.
+        ProtocolError: a message of the answer was lost on its way; what was yielded stands.
+        TimeoutExpiredError, ConnectError: as `Connection.block`.
+    """
+    subject = f"{api_prefix(settings)}.DIRECT.GET.{span.stream}"
+    connection.busy = True
+    mark = _ask(connection, settings, span, cursor, subject)
+    answered = 0  # sequence of the answer's last message so far
+    while True:
+        block = connection.block(time.monotonic() + settings.request_timeout, subject)
+        decoded = decode(block, mark, fields)
+        connection.consume(decoded.consumed)
+        for event in decoded.others:
+            connection.handle(event)
+        messages, lost = _unbroken(decoded, answered)
+        if len(messages):
+            answered = int(messages.seqs[-1])
+            cursor = answered + 1
+        if decoded.status is not None and not lost:
+            lost = _check_end(decoded.status, answered, subject)
+            if not answered or cursor > span.last:
+                connection.busy = False
+                yield messages
+                return
+            if not lost:  # the next answer travels while these rows are consumed
+                mark, answered = _ask(connection, settings, span, cursor, subject), 0
+        if len(messages):
+            yield messages
+        if lost:
+            raise ProtocolError(f"stream {span.stream}: what follows sequence {cursor - 1} is lost")
+
+
+def _ask(
+    connection: Connection, settings: NatsSettings, span: StreamRange, cursor: int, subject: str
+) -> bytes:
+    request: dict[str, int | str] = {
+        "seq": cursor,
+        "batch": min(settings.fetch_messages, span.last - cursor + 1),
+        "max_bytes": settings.fetch_bytes,
+    }
+    if span.filters:
+        request["next_by_subj"] = span.filters[0]
+    return marker(connection.ask(subject, encode(request)), connection.sid)
+
+
+def _unbroken(decoded: Decoded, answered: int) -> tuple[Messages, bool]:
+    """The messages up to the first break of the chain, and whether it is broken.
+
+    Each message names the one sent before it. Between servers a route can go down in the middle
+    of an answer and take some messages with it.
+    """
+    messages = decoded.messages
+    before = np.concatenate(([answered], messages.seqs[:-1]))
+    breaks = np.flatnonzero(decoded.previous != before)
+    if not len(messages) or not len(breaks):
+        return messages, False
+    return messages.slice(0, int(breaks[0])), True
+
+
+def _check_end(status: Status, answered: int, subject: str) -> bool:
+    """Whether the answer's end shows that its last messages are missing."""
+    if status.code == NO_RESPONDERS:
+        raise JetStreamUnavailableError(
+            f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
+            "or its server is not ready"
+        )
+    if status.code == NOT_FOUND:
+        return False
+    if status.code != END_OF_BATCH:
+        raise ServerError(f"{subject}: {status.text}", status.code, 0, status.text)
+    return status.last_seq is not None and status.last_seq != answered and answered > 0

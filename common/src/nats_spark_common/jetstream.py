@@ -1,0 +1,128 @@
+"""JetStream's JSON API as values and pure functions; both planes use it.
+
+Source: ADR-1 (API), ADR-31 (direct get), NATS docs "JetStream wire API Reference".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import JetStreamUnavailableError, ServerError, StreamNotFoundError
+from .protocol import Msg, header_status
+from .settings import NatsSettings
+
+STREAM_NOT_FOUND = 10059
+NO_MESSAGE_FOUND = 10037
+JETSTREAM_NOT_ENABLED = 10076
+JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
+_STREAM_IN_SUBJECT = re.compile(r"\.(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+\.([^.]+)")
+_NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
+
+#: Servers from this version on answer direct get batches (ADR-31).
+DIRECT_BATCH_VERSION = (2, 11)
+#: ... and take several filter subjects for a consumer (ADR-34).
+FILTER_SUBJECTS_VERSION = (2, 10)
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A stream and its state, as `$JS.API.STREAM.INFO` tells it.
+
+    Attributes:
+        created: the creation time in the server's own words; tells a recreated stream apart.
+        first_seq: sequence of the first message; ``last_seq + 1`` where the stream is empty.
+        bytes: stored size of all messages.
+        retention: ``limits``, ``interest`` or ``workqueue``.
+        allow_direct: whether direct gets are answered.
+    """
+
+    name: str
+    created: str
+    first_seq: int
+    last_seq: int
+    messages: int
+    bytes: int
+    retention: str
+    allow_direct: bool
+    subjects: tuple[str, ...]
+
+    @staticmethod
+    def from_json(info: Mapping[str, Any]) -> StreamInfo:
+        config, state = info["config"], info["state"]
+        last = int(state["last_seq"])
+        # An empty stream reports first_seq 0 or last_seq + 1, by how it came to be empty.
+        first = int(state["first_seq"]) if state["messages"] else last + 1
+        return StreamInfo(
+            name=config["name"],
+            created=info["created"],
+            first_seq=first,
+            last_seq=last,
+            messages=int(state["messages"]),
+            bytes=int(state["bytes"]),
+            retention=config.get("retention", "limits"),
+            allow_direct=bool(config.get("allow_direct")),
+            subjects=tuple(config.get("subjects") or ()),
+        )
+
+    @property
+    def average_size(self) -> float:
+        """Mean stored size of a message in bytes; 0 where there is none."""
+        return self.bytes / self.messages if self.messages else 0.0
+
+
+def api_prefix(settings: NatsSettings) -> str:
+    """``$JS.API``, ``$JS.<domain>.API`` or the prefix that the settings name."""
+    if settings.js_api_prefix:
+        return settings.js_api_prefix.rstrip(".")
+    return f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
+
+
+def encode(request: Mapping[str, Any]) -> bytes:
+    """A request's JSON, without white space."""
+    return json.dumps(request, separators=(",", ":")).encode()
+
+
+def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
+    """The JSON of an API reply.
+
+    Raises:
+        JetStreamUnavailableError: nobody answers at ``subject``: no JetStream for this account.
+        StreamNotFoundError: the stream does not exist.
+        ServerError: any other error, with the server's codes and words.
+    """
+    code, _ = header_status(reply.header) if reply.header else (0, "")
+    if code == 503:
+        raise JetStreamUnavailableError(
+            f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
+            "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"
+        )
+    return parse_json(reply.payload, subject)
+
+
+def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
+    """`parse_reply` for a payload alone."""
+    answer: dict[str, Any] = json.loads(payload)
+    error = answer.get("error")
+    if error is None:
+        return answer
+    err_code = int(error.get("err_code", 0))
+    words = str(error.get("description", "unknown error"))
+    if err_code == STREAM_NOT_FOUND:
+        named = _STREAM_IN_SUBJECT.search(subject)
+        name = named.group(1) if named else subject
+        raise StreamNotFoundError(
+            f"stream {name!r} does not exist: create it, or check nats.stream.name "
+            "(names are case-sensitive), the account and nats.domain"
+        )
+    if err_code in _NOT_ENABLED:
+        raise JetStreamUnavailableError(f"{words}: turn JetStream on (server option -js)")
+    raise ServerError(f"{subject}: {words}", int(error.get("code", 0)), err_code, words)
+
+
+def is_no_message(error: ServerError) -> bool:
+    """Whether a message get failed because there is no such message."""
+    return error.err_code == NO_MESSAGE_FOUND or error.code == 404

@@ -1,0 +1,48 @@
+"""What counts as data loss, and the words in which it is told. Pure."""
+
+from __future__ import annotations
+
+from .jetstream import StreamInfo
+
+_REMEDY = "set nats.fail.on.data.loss=false to go on with what is there"
+
+
+def lost_messages(info: StreamInfo, first: int, last: int) -> str | None:
+    """The message about the part of ``first``..``last`` that left the stream's head; None if none.
+
+    Limits and purges remove messages at the head and move the first sequence; a message deleted
+    in the stream's midst leaves it where it is, and is no loss.
+    """
+    if last < first or info.first_seq <= first:
+        return None
+    gone = min(last, info.first_seq - 1)
+    return (
+        f"stream {info.name!r}: messages {first} to {gone} were removed (by its limits or a purge) "
+        f"before they were read; its first message is now {info.first_seq}. Keep messages longer "
+        f"than the query can be down, or {_REMEDY}"
+    )
+
+
+def recreated(stream: str, known: str, created: str) -> str:
+    """The message about a stream that is not the one that the position was taken on."""
+    return (
+        f"stream {stream!r} was deleted and created again at {created}: the position was taken on "
+        f"the stream created at {known} and means nothing in the new one. Start a new checkpoint, "
+        f"or {_REMEDY}, from the new stream's first message"
+    )
+
+
+def vanished(stream: str) -> str:
+    """The message about a stream that the checkpoint knows and the server does not."""
+    return (
+        f"stream {stream!r} is in the checkpoint but no longer exists: restore it, "
+        f"start a new checkpoint, or {_REMEDY}"
+    )
+
+
+def truncated(info: StreamInfo, position: int) -> str:
+    """The message about a stream that ends before the position: restored from an older backup."""
+    return (
+        f"stream {info.name!r} ends at sequence {info.last_seq}, before the position {position} of "
+        f"the checkpoint: it was restored from an older state. Start a new checkpoint, or {_REMEDY}"
+    )

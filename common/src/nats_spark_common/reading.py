@@ -1,0 +1,164 @@
+"""Reading a range of a stream in a task, exactly: every stored message once, or an error.
+
+`direct` and `ordered` fetch; here stands what must hold whichever of them does. The position in
+the range is the only state: after any failure the read goes on behind the last message that was
+yielded, over a new connection. An answer that ends early proves nothing, because the replica that
+gave it may lag; only the stream's leader says that no more messages are there. And where messages
+are missing, the stream's first sequence tells a deletion in its midst from the loss of its head.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import direct, ordered, retry
+from .errors import (
+    AuthError,
+    ConnectError,
+    DataLossError,
+    JetStreamUnavailableError,
+    ProtocolError,
+    ServerError,
+    TimeoutExpiredError,
+)
+from .jetstream import StreamInfo, api_prefix, encode, is_no_message, parse_reply
+from .loss import lost_messages, recreated
+from .messages import Messages
+from .pool import connection
+from .ranges import StreamRange
+from .settings import NatsSettings
+from .wire import Connection
+
+_log = logging.getLogger(__name__)
+
+_TRANSIENT = (ConnectError, TimeoutExpiredError, ProtocolError, JetStreamUnavailableError)
+
+
+def read_range(
+    settings: NatsSettings, span: StreamRange, fields: frozenset[str]
+) -> Iterator[Messages]:
+    """Yield the messages of a range in sequence order, in blocks of about a megabyte.
+
+    Args:
+        fields: the columns to decode, of `MESSAGE_COLUMNS`.
+
+    Raises:
+        DataLossError: messages of the range were removed from the stream's head before they were
+            read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
+        NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
+    """
+    reader = _RangeReader(settings, span, fields)
+    failures = 0
+    also: tuple[str, ...] = ()
+    while True:
+        before = reader.cursor
+        try:
+            with connection(settings, also) as link:
+                also = link.info.connect_urls
+                yield from reader.run(link)
+            return
+        except AuthError:
+            raise
+        except _TRANSIENT as error:
+            failures = 0 if reader.cursor > before else failures + 1
+            if failures > settings.retry_count:
+                raise
+            _log.info("stream %s from %d: %s; again", span.stream, reader.cursor, error)
+            time.sleep(retry.pause(failures))
+
+
+class _Lagging(TimeoutExpiredError):
+    """The replica that answers does not have yet what the leader has."""
+
+
+class _RangeReader:
+    """The position in a range; survives the connections that it is read over."""
+
+    def __init__(
+        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str]
+    ) -> None:
+        self.cursor = span.first
+        self._settings = settings
+        self._span = span
+        self._fields = fields
+        self._fetch = direct.read if span.direct else ordered.read
+
+    def run(self, link: Connection) -> Iterator[Messages]:
+        """Read from the position to the range's end over one connection."""
+        span = self._span
+        while self.cursor <= span.last:
+            start = self.cursor
+            for messages in self._fetch(link, self._settings, span, start, self._fields):
+                wanted = messages.between(self.cursor, span.last)
+                self._check_gap(messages)
+                if len(messages):
+                    self.cursor = int(messages.seqs[-1]) + 1
+                if len(wanted):
+                    yield wanted
+            if self.cursor <= span.last:
+                following = self._next_stored(link)
+                if following is not None and following <= span.last:
+                    raise _Lagging(
+                        f"stream {span.stream}: the answering replica lacks message {following}"
+                    )
+                self._check_loss(link, self.cursor, span.last)
+                self.cursor = span.last + 1
+        self._check_recreated(link)
+
+    def _check_gap(self, messages: Messages) -> None:
+        """Where sequences are missing before or among the messages: were they lost?"""
+        if not len(messages):
+            return
+        seqs = messages.seqs
+        last = min(int(seqs[-1]), self._span.last)
+        if self._span.filters:  # gaps among the matches are the rule; only the head can tell
+            first_missing, present = self.cursor, int(seqs[0])
+        else:
+            expected = np.arange(self.cursor, self.cursor + len(seqs))
+            moved = np.flatnonzero(seqs != expected)
+            if not len(moved):
+                return
+            first_missing, present = int(expected[moved[0]]), int(seqs[moved[0]])
+        if first_missing < present and first_missing <= last:
+            # A connection of its own: this one may be carrying the next answer.
+            with connection(self._settings) as link:
+                self._check_loss(link, first_missing, min(present, last + 1) - 1)
+
+    def _check_loss(self, link: Connection, first: int, last: int) -> None:
+        info = self._stream_info(link)
+        lost = lost_messages(info, first, last)
+        if lost is None:
+            return
+        if self._settings.fail_on_data_loss:
+            raise DataLossError(lost)
+        _log.warning("%s; going on", lost)
+
+    def _check_recreated(self, link: Connection) -> None:
+        info = self._stream_info(link)
+        if info.created != self._span.created:
+            raise DataLossError(recreated(info.name, self._span.created, info.created))
+
+    def _stream_info(self, link: Connection) -> StreamInfo:
+        subject = f"{api_prefix(self._settings)}.STREAM.INFO.{self._span.stream}"
+        reply = link.request(subject, b"", self._settings.request_timeout)
+        return StreamInfo.from_json(parse_reply(reply, subject))
+
+    def _next_stored(self, link: Connection) -> int | None:
+        """The leader's first message from the position on that the filters take."""
+        subject = f"{api_prefix(self._settings)}.STREAM.MSG.GET.{self._span.stream}"
+        found = []
+        for each in self._span.filters or (">",):
+            request = encode({"seq": self.cursor, "next_by_subj": each})
+            reply = link.request(subject, request, self._settings.request_timeout)
+            try:
+                found.append(int(parse_reply(reply, subject)["message"]["seq"]))
+            except ServerError as error:
+                if not is_no_message(error):
+                    raise
+        return min(found, default=None)
+
+

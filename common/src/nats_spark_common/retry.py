@@ -1,0 +1,45 @@
+"""Bounded retries with growing pauses, for a server that is away for a moment."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .errors import AuthError, NatsSparkError
+from .settings import NatsSettings
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five."""
+    return float(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+
+
+def retrying(
+    action: Callable[[], _T],
+    settings: NatsSettings,
+    transient: tuple[type[NatsSparkError], ...],
+) -> _T:
+    """Call ``action`` until it succeeds; after ``nats.retry.count`` retries its error is raised.
+
+    Refused credentials are never retried: they do not mend, and lock accounts.
+    """
+    attempt = 0
+    while True:
+        try:
+            return action()
+        except AuthError:
+            raise
+        except transient as error:
+            if attempt >= settings.retry_count:
+                raise
+            _log.info("attempt %d of %d: %s", attempt + 1, settings.retry_count + 1, error)
+            time.sleep(pause(attempt))
+            attempt += 1

@@ -1,0 +1,182 @@
+"""Asks the server about the streams of a query: which they are, where they begin and end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from .control import Control
+from .errors import (
+    DataLossError,
+    OptionError,
+    StreamNotFoundError,
+    UnsupportedStreamError,
+)
+from .jetstream import DIRECT_BATCH_VERSION, StreamInfo
+from .loss import lost_messages
+from .offsets import Offset, StreamOffset
+from .positions import AtSequence, AtTime, Earliest, Position, Positions
+from .settings import NatsSettings
+
+#: How often a pattern is matched anew against the server's streams, in seconds.
+_DISCOVERY_INTERVAL = 5.0
+
+
+class Streams:
+    """The streams that the settings name, by list or by pattern; holds a control connection."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        """Connect. Raises ``ConnectError`` or ``AuthError``."""
+        settings.require_streams()
+        self._settings = settings
+        self._control = Control(settings)
+        self._names: list[str] = list(settings.stream_name)
+        self._discovered = -_DISCOVERY_INTERVAL
+        self._infos: dict[str, StreamInfo] = {}
+        self._asked = -1e9
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._control.close()
+
+    def require(self) -> dict[str, StreamInfo]:
+        """The streams, all of which must exist and be readable.
+
+        Raises:
+            StreamNotFoundError: a named stream does not exist, or the pattern matches none.
+            UnsupportedStreamError: a stream is a work queue.
+        """
+        infos = self.refresh()
+        for name in self._settings.stream_name:
+            if name not in infos:
+                infos[name] = self._control.stream_info(name)  # raises, in the server's words
+        if not infos:
+            raise StreamNotFoundError(
+                f"nats.stream.pattern={self._settings.stream_pattern} matches none of the "
+                f"account's streams: {', '.join(self._control.stream_names()) or '(there is none)'}"
+            )
+        return infos
+
+    def refresh(self) -> dict[str, StreamInfo]:
+        """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
+        pattern = self._settings.stream_pattern
+        if pattern and time.monotonic() - self._discovered >= _DISCOVERY_INTERVAL:
+            self._names = self._control.stream_names(pattern)
+            self._discovered = time.monotonic()
+        infos = self._control.stream_infos(self._names)
+        for info in infos.values():
+            _check_readable(info)
+        self._infos, self._asked = infos, time.monotonic()
+        return infos
+
+    def recent(self) -> dict[str, StreamInfo]:
+        """As `refresh`, but no more than one request each ``nats.poll.interval``."""
+        if self.age >= self._settings.poll_interval:
+            return self.refresh()
+        return self._infos
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server was last asked."""
+        return time.monotonic() - self._asked
+
+    def reads_direct(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
+        """Whether direct get batches can read the stream through the filters."""
+        return (
+            info.allow_direct
+            and self._control.server_version >= DIRECT_BATCH_VERSION
+            and len(filters) <= 1
+        )
+
+    def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
+        """Where ``nats.start`` puts the reader in each stream.
+
+        Raises:
+            OptionError: the position lies beyond the stream's end.
+            DataLossError: the sequence is no longer stored.
+        """
+        return Offset(
+            {
+                name: StreamOffset(self._before(info), info.created)
+                for name, info in infos.items()
+            }
+        )
+
+    def end_offset(self, infos: dict[str, StreamInfo]) -> Offset:
+        """The last message of each stream that ``nats.end`` takes in; a time excludes itself.
+
+        Raises ``OptionError`` where a sequence lies beyond the stream's end.
+        """
+        return Offset(
+            {
+                name: StreamOffset(self._last(info, self._settings.end), info.created)
+                for name, info in infos.items()
+            }
+        )
+
+    def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
+        """As `Control.sequence_at`."""
+        return self._control.sequence_at(info, time_ns)
+
+    def _before(self, info: StreamInfo) -> int:
+        position: Position = self._settings.start.for_stream(info.name)
+        if isinstance(position, Earliest):
+            return info.first_seq - 1
+        if isinstance(position, AtSequence):
+            if position.seq > info.last_seq + 1:
+                raise OptionError(
+                    f"nats.start={position.seq} lies beyond the end of stream {info.name!r}, whose "
+                    f"last sequence is {info.last_seq}: use a sequence up to "
+                    f"{info.last_seq + 1}, or 'latest'"
+                )
+            lost = lost_messages(info, position.seq, info.first_seq - 1)
+            if lost and self._settings.fail_on_data_loss:
+                raise DataLossError(f"nats.start={position.seq}: {lost}; or use 'earliest'")
+            return max(position.seq, info.first_seq) - 1
+        if isinstance(position, AtTime):
+            _check_past("nats.start", position)
+            return self._control.sequence_at(info, position.ns) - 1
+        return info.last_seq
+
+    def _last(self, info: StreamInfo, ends: Positions) -> int:
+        position = ends.for_stream(info.name)
+        if isinstance(position, Earliest):
+            return info.first_seq - 1
+        if isinstance(position, AtSequence):
+            if position.seq > info.last_seq:
+                raise OptionError(
+                    f"nats.end={position.seq} lies beyond the end of stream {info.name!r}, whose "
+                    f"last sequence is {info.last_seq}: use a sequence up to it, or 'latest'"
+                )
+            return position.seq
+        if isinstance(position, AtTime):
+            return self._control.sequence_at(info, position.ns) - 1
+        return info.last_seq
+
+
+def _check_past(option: str, position: AtTime) -> None:
+    if position.ns > time.time_ns():
+        raise OptionError(
+            f"{option}={position}: the time lies in the future; "
+            "use a time up to now, or 'latest' for messages still to come"
+        )
+
+
+def _check_readable(info: StreamInfo) -> None:
+    if info.retention == "workqueue":
+        raise UnsupportedStreamError(
+            f"stream {info.name!r} is a work queue, which removes messages as they are "
+            "acknowledged and so cannot be replayed from Spark's checkpoint: "
+            "read it with format('nats-balanced')"
+        )

@@ -1,0 +1,227 @@
+"""`make demo`: a year of real flights through JetStream and Spark, each counted exactly once.
+
+Publishes 336,776 flights to a stream, runs a streaming query with windowed statistics over them,
+stops it in the middle, starts it again from its checkpoint, and checks the result against the
+data it came from. Uses the server at ``NATS_URL``, or starts one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql.streaming.query import StreamingQuery
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from nats_spark_common.embedded import EmbeddedServer
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import chart  # noqa: E402
+import flights  # noqa: E402
+from publish import publish  # noqa: E402
+
+STREAM = "NATS_SPARK_DEMO_FLIGHTS"
+BATCH = 40_000
+STOP_AFTER = 120_000
+FLIGHT = "carrier string, origin string, time_hour timestamp, dep_delay double, arr_delay double"
+
+out = Console(highlight=False)
+
+
+@contextmanager
+def nats_server() -> Iterator[str]:
+    """The URL of the user's server, or of one that runs for the demo only."""
+    url = os.environ.get("NATS_URL")
+    if url:
+        out.print(f"[bold]1[/] using the NATS server at {url}")
+        yield url
+        return
+    with EmbeddedServer() as server:
+        out.print(f"[bold]1[/] started a NATS server with JetStream at {server.url}")
+        yield server.url
+
+
+def publish_flights(url: str, table: pa.Table) -> None:
+    """Publish with a progress bar; exit where the stream does not hold every flight."""
+    columns = (
+        TextColumn("[bold]2[/] publishing flights"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out) as progress:
+        task = progress.add_task("publish", total=table.num_rows)
+        stored = asyncio.run(
+            publish(
+                url, STREAM, flights.messages(table), lambda n: progress.update(task, advance=n)
+            )
+        )
+    if stored != table.num_rows:
+        raise SystemExit(f"the stream holds {stored:,} of {table.num_rows:,} flights")
+
+
+def start_spark(work: Path) -> SparkSession:
+    """A local session whose workers run this very Python."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    return (
+        SparkSession.builder.master("local[2]")
+        .appName("flights")
+        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={HERE}/log4j2.xml")
+        .config("spark.local.dir", str(work))
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .getOrCreate()
+    )
+
+
+def delays(spark: SparkSession, url: str) -> DataFrame:
+    """Statistics per carrier and week: this is the job that the demo shows."""
+    messages = (
+        spark.readStream.format("nats-v2")
+        .option("nats.url", url)
+        .option("nats.stream.name", STREAM)
+        .option("nats.max.messages.per.trigger", BATCH)
+        .load()
+    )
+    flight = f.from_json(f.col("content").cast("string"), FLIGHT).alias("flight")
+    return (
+        messages.select("streamSeq", flight)
+        .groupBy(f.window("flight.time_hour", "7 days"), "flight.carrier")
+        .agg(
+            f.count("*").alias("flights"),
+            f.sum("streamSeq").alias("sequences"),
+            f.avg("flight.dep_delay").alias("mean_delay"),
+        )
+        .select(f.col("window.start").alias("week"), "carrier", "flights", "sequences", "mean_delay")
+    )
+
+
+def run_query(spark: SparkSession, url: str, work: Path, until: int | None) -> int:
+    """Run until at least ``until`` flights are counted, or to the stream's end; return how many."""
+
+    def save(statistics: DataFrame, batch: int) -> None:
+        statistics.coalesce(1).write.mode("overwrite").parquet(str(work / "statistics"))
+
+    writer = (
+        delays(spark, url)
+        .writeStream.outputMode("complete")
+        .option("checkpointLocation", str(work / "checkpoint"))
+        .foreachBatch(save)
+    )
+    query = (writer if until else writer.trigger(availableNow=True)).start()
+    counted = 0
+    seen = -1
+    while True:
+        running = query.isActive
+        for progress in query.recentProgress:
+            if progress["batchId"] > seen and progress["numInputRows"]:
+                seen = progress["batchId"]
+                counted += progress["numInputRows"]
+                out.print(
+                    f"    batch {seen}: {progress['numInputRows']:>7,} flights in "
+                    f"{progress['batchDuration'] / 1000:.1f} s, {_lag(progress):>7,} still to come"
+                )
+        if not running or (until and counted >= until):
+            break
+        query.awaitTermination(0.2)
+    _finish(query)
+    return counted
+
+
+def _lag(progress: dict[str, Any]) -> int:
+    """Messages of the stream behind the batch, from what the query's progress tells."""
+    source = progress["sources"][0]
+    latest, end = (
+        json.loads(source[key])["streams"][STREAM]["seq"] for key in ("latestOffset", "endOffset")
+    )
+    return int(latest - end)
+
+
+def _finish(query: StreamingQuery) -> None:
+    query.stop()
+    error = query.exception()
+    if error is not None:
+        raise error
+
+
+def main() -> None:
+    began = time.monotonic()
+    table = flights.load()
+    with tempfile.TemporaryDirectory(prefix="flights-") as folder, nats_server() as url:
+        work = Path(folder)
+        publish_flights(url, table)
+        out.print("[bold]3[/] streaming them through Spark, and stopping the query in the middle")
+        spark = start_spark(work)
+        first = run_query(spark, url, work, STOP_AFTER)
+        out.print(f"    stopped after {first:,} flights")
+        out.print("[bold]4[/] starting it again from its checkpoint")
+        run_query(spark, url, work, None)
+        statistics = spark.read.parquet(str(work / "statistics")).toArrow()
+        spark.stop()
+    show(statistics)
+    picture = chart.save(statistics, flights.airlines(), HERE / "output" / "delays.png")
+    out.print(f"[bold]5[/] plot saved as {os.path.relpath(picture)}")
+    prove(statistics, table)
+    out.print(f"    done in {time.monotonic() - began:.0f} s")
+
+
+def show(statistics: pa.Table) -> None:
+    """A table per carrier, busiest first."""
+    weighted = statistics.append_column(
+        "weighted", pc.multiply(statistics["mean_delay"], statistics["flights"])
+    )
+    totals = weighted.group_by("carrier").aggregate([("flights", "sum"), ("weighted", "sum")])
+    names = flights.airlines()
+    shown = Table("airline", "flights", "mean departure delay", title="Flights from New York, 2013")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for row in totals.sort_by([("flights_sum", "descending")]).to_pylist():
+        minutes = row["weighted_sum"] / row["flights_sum"]
+        shown.add_row(names[row["carrier"]], f"{row['flights_sum']:,}", f"{minutes:.1f} min")
+    out.print(shown)
+
+
+def prove(statistics: pa.Table, table: pa.Table) -> None:
+    """Compare with the data: flights per carrier, and the sum of the sequences of all messages."""
+    counted = statistics.group_by("carrier").aggregate([("flights", "sum")])
+    expected = table.group_by("carrier").aggregate([("carrier", "count")])
+    as_counted = dict(
+        zip(counted["carrier"].to_pylist(), counted["flights_sum"].to_pylist(), strict=True)
+    )
+    as_published = dict(
+        zip(expected["carrier"].to_pylist(), expected["carrier_count"].to_pylist(), strict=True)
+    )
+    total = table.num_rows
+    sequences = pc.sum(statistics["sequences"]).as_py()
+    if as_counted != as_published or sequences != total * (total + 1) // 2:
+        raise SystemExit(
+            f"counted {sum(as_counted.values()):,} flights of {total:,}: "
+            "some were lost or counted twice"
+        )
+    out.print(
+        f"[bold green]✓ each of {total:,} flights was counted exactly once[/]: the counts of all "
+        f"{len(as_counted)} carriers\n  and the sum of the stream sequences, {sequences:,}, agree "
+        "with the data"
+    )
+
+
+if __name__ == "__main__":
+    main()

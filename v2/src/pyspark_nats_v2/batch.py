@@ -1,0 +1,107 @@
+"""The batch read: a fixed range of each stream, narrowed by the filters that Spark pushes down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
+
+from nats_spark_common.errors import OptionError
+from nats_spark_common.jetstream import StreamInfo
+from nats_spark_common.ranges import StreamRange, split
+from nats_spark_common.schema import Projection
+from nats_spark_common.settings import NatsSettings
+from nats_spark_common.streams import Streams
+from nats_spark_common.subjects import narrow
+
+from .partition import RangePartition, read_partition
+from .pushdown import Bounds, bounds_of
+
+
+class BatchReader(DataSourceReader):
+    """Plans one read of everything between ``nats.start`` and ``nats.end``."""
+
+    def __init__(self, settings: NatsSettings, projection: Projection) -> None:
+        self._settings = settings
+        self._projection = projection
+        self._bounds = Bounds()
+
+    @property
+    def pushFilters(self) -> _PushFilters:  # type: ignore[override]
+        return _PushFilters(self)
+
+    def push(self, filters: Iterable[Filter]) -> list[Filter]:
+        """Narrow the read by the filters; Spark evaluates them all again, which costs little."""
+        offered = list(filters)
+        self._bounds = bounds_of(offered)
+        return offered
+
+    def partitions(self) -> list[InputPartition]:  # type: ignore[override]
+        with Streams(self._settings) as streams:
+            infos = streams.require()
+            first, last = streams.start_offset(infos), streams.end_offset(infos)
+            spans = []
+            for name, info in infos.items():
+                begin, end = first.streams[name].seq + 1, last.streams[name].seq
+                if begin > end + 1:
+                    raise OptionError(
+                        f"nats.start lies behind nats.end in stream {name!r}: "
+                        f"sequence {begin} against {end}"
+                    )
+                span = self._narrowed(streams, info, begin, end)
+                if span is not None:
+                    spans.append(span)
+        tasks = self._settings.partitions or os.cpu_count() or 1
+        pieces = split(spans, tasks, self._settings.min_range)
+        return [RangePartition(each) for each in pieces] or [NOTHING]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        if not isinstance(partition, RangePartition):
+            return iter(())
+        return read_partition(self._settings, self._projection, partition.span)
+
+    def _narrowed(
+        self, streams: Streams, info: StreamInfo, begin: int, end: int
+    ) -> StreamRange | None:
+        """What the pushed filters leave of a range."""
+        bounds = self._bounds
+        begin, end = max(begin, bounds.first_seq), min(end, bounds.last_seq)
+        if bounds.since_ns is not None:
+            begin = max(begin, streams.sequence_at(info, bounds.since_ns))
+        if bounds.until_ns is not None:
+            end = min(end, streams.sequence_at(info, bounds.until_ns) - 1)
+        filters = self._settings.stream_subjects
+        for subject in bounds.subjects:
+            narrowed = narrow(filters, subject)
+            if narrowed is None:
+                return None
+            filters = narrowed
+        if begin > end:
+            return None
+        direct = streams.reads_direct(info, filters)
+        return StreamRange(info.name, info.created, begin, end, filters, direct)
+
+
+#: Spark reads a partition even of an empty plan.
+NOTHING = InputPartition(None)
+
+
+class _PushFilters:
+    """``pushFilters`` for Spark, which refuses readers that implement it where push-down is off.
+
+    Spark tells an implementation by its ``__func__`` and calls it only where the user turned
+    ``spark.sql.python.filterPushdown.enabled`` on. This one is called there, and does not make
+    every other query fail.
+    """
+
+    __func__ = staticmethod(DataSourceReader.pushFilters)
+
+    def __init__(self, reader: BatchReader) -> None:
+        self._reader = reader
+
+    def __call__(self, filters: list[Filter]) -> Iterable[Filter]:
+        return self._reader.push(filters)
+
+
