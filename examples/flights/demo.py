@@ -110,7 +110,9 @@ def delays(spark: SparkSession, url: str) -> DataFrame:
             f.sum("streamSeq").alias("sequences"),
             f.avg("flight.dep_delay").alias("mean_delay"),
         )
-        .select(f.col("window.start").alias("week"), "carrier", "flights", "sequences", "mean_delay")
+        .select(
+            f.col("window.start").alias("week"), "carrier", "flights", "sequences", "mean_delay"
+        )
     )
 
 

@@ -58,9 +58,7 @@ def admit(
     return taken
 
 
-def worth_a_batch(
-    count: int, min_messages: int, waited: float, max_delay: float
-) -> bool:
+def worth_a_batch(count: int, min_messages: int, waited: float, max_delay: float) -> bool:
     """Whether ``count`` new sequences make a batch, ``waited`` seconds after the last one."""
     return count > 0 and (count >= min_messages or waited >= max_delay)
 

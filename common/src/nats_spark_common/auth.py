@@ -49,11 +49,12 @@ def wants_tls(settings: NatsSettings) -> bool:
     )
 
 
-def connect_fields(settings: NatsSettings, nonce: str | None) -> dict[str, Any]:
+def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
     """The authentication part of CONNECT.
 
     Args:
-        nonce: the ``nonce`` of the server's INFO, signed where we authenticate by key.
+        nonce: the ``nonce`` of the server's INFO, empty without one; signed where we authenticate
+            by key.
 
     Raises:
         AuthError: the credentials cannot be read, or the server sent no nonce to sign.
@@ -131,7 +132,7 @@ def _key_pair(seed: bytes) -> nkeys.KeyPair:
         ) from None
 
 
-def _sign(seed: bytes, nonce: str | None) -> str:
+def _sign(seed: bytes, nonce: str) -> str:
     if not nonce:
         raise AuthError(
             "the server asks for no signature, but a key or credentials are set: "

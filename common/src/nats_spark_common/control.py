@@ -110,9 +110,7 @@ class Control:
         """
         return self.api_many([(call, request)])[0]
 
-    def api_many(
-        self, calls: Iterable[tuple[str, dict[str, Any] | None]]
-    ) -> list[dict[str, Any]]:
+    def api_many(self, calls: Iterable[tuple[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
         """Several requests at once; the answers in their order. Raises as `api` does."""
         requests = [
             (f"{self._prefix}.{call}", b"" if body is None else encode(body))

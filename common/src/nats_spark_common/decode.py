@@ -267,9 +267,7 @@ def _columns(
     )
 
 
-def _spaces(
-    octets: npt.NDArray[np.uint8], starts: Int64s, line_ends: Int64s
-) -> Int64s:
+def _spaces(octets: npt.NDArray[np.uint8], starts: Int64s, line_ends: Int64s) -> Int64s:
     """Where the space of each ``<header bytes> <total bytes>`` stands."""
     space = starts + 1
     for _ in range(10):

@@ -52,7 +52,9 @@ class ServerError(NatsSparkError):
         description: the server's words.
     """
 
-    def __init__(self, message: str, code: int = 0, err_code: int = 0, description: str = "") -> None:
+    def __init__(
+        self, message: str, code: int = 0, err_code: int = 0, description: str = ""
+    ) -> None:
         super().__init__(message, code, err_code, description)  # all of them, so that it pickles
         self.code = code
         self.err_code = err_code

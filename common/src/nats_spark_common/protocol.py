@@ -143,7 +143,9 @@ def header_pairs(header: bytes) -> list[tuple[str, str]]:
     for line in header.split(CRLF)[1:]:
         if line:
             name, _, value = line.partition(b":")
-            pairs.append((name.decode("utf-8", "replace"), value.strip().decode("utf-8", "replace")))
+            pairs.append(
+                (name.decode("utf-8", "replace"), value.strip().decode("utf-8", "replace"))
+            )
     return pairs
 
 

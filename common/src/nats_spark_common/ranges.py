@@ -43,7 +43,5 @@ def split(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> list[Stre
             continue
         count = max(1, round(len(each) / target))
         bounds = [each.first + len(each) * i // count for i in range(count + 1)]
-        pieces += [
-            replace(each, first=bounds[i], last=bounds[i + 1] - 1) for i in range(count)
-        ]
+        pieces += [replace(each, first=bounds[i], last=bounds[i + 1] - 1) for i in range(count)]
     return pieces

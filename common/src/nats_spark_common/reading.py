@@ -78,9 +78,7 @@ class _Lagging(TimeoutExpiredError):
 class _RangeReader:
     """The position in a range; survives the connections that it is read over."""
 
-    def __init__(
-        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str]
-    ) -> None:
+    def __init__(self, settings: NatsSettings, span: StreamRange, fields: frozenset[str]) -> None:
         self.cursor = span.first
         self._settings = settings
         self._span = span
@@ -160,5 +158,3 @@ class _RangeReader:
                 if not is_no_message(error):
                     raise
         return min(found, default=None)
-
-

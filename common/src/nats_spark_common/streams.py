@@ -107,10 +107,7 @@ class Streams:
             DataLossError: the sequence is no longer stored.
         """
         return Offset(
-            {
-                name: StreamOffset(self._before(info), info.created)
-                for name, info in infos.items()
-            }
+            {name: StreamOffset(self._before(info), info.created) for name, info in infos.items()}
         )
 
     def end_offset(self, infos: dict[str, StreamInfo]) -> Offset:

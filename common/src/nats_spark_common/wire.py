@@ -316,11 +316,14 @@ def _handshake(sock: socket.socket, settings: NatsSettings, url: str, host: str)
         "version": _VERSION,
         "name": f"{settings.connection_name} (pid {os.getpid()})",
         "tls_required": secure,
-        **connect_fields(settings, fields.get("nonce")),
+        **connect_fields(settings, str(fields.get("nonce") or "")),
     }
     sock.sendall(
-        b"CONNECT " + json.dumps(greeting).encode() + b"\r\nSUB "
-        + f"{inbox}.* {_SID}\r\n".encode() + PING
+        b"CONNECT "
+        + json.dumps(greeting).encode()
+        + b"\r\nSUB "
+        + f"{inbox}.* {_SID}\r\n".encode()
+        + PING
     )
     connection = Connection(sock, ServerInfo.from_fields(fields), inbox)
     if rest:
@@ -349,9 +352,7 @@ def _upgrade(sock: socket.socket, settings: NatsSettings, host: str) -> ssl.SSLS
     return ssl_context(settings).wrap_socket(sock, server_hostname=name)
 
 
-def _read_info(
-    sock: socket.socket, url: str, deadline: float
-) -> tuple[dict[str, object], bytes]:
+def _read_info(sock: socket.socket, url: str, deadline: float) -> tuple[dict[str, object], bytes]:
     """The server's first line, read without taking what a TLS handshake needs behind it."""
     received = b""
     while b"\r\n" not in received:

@@ -29,7 +29,7 @@ class BatchReader(DataSourceReader):
         self._bounds = Bounds()
 
     @property
-    def pushFilters(self) -> _PushFilters:  # type: ignore[override]
+    def pushFilters(self) -> _PushFilters:
         return _PushFilters(self)
 
     def push(self, filters: Iterable[Filter]) -> list[Filter]:
@@ -38,7 +38,7 @@ class BatchReader(DataSourceReader):
         self._bounds = bounds_of(offered)
         return offered
 
-    def partitions(self) -> list[InputPartition]:  # type: ignore[override]
+    def partitions(self) -> list[InputPartition]:
         with Streams(self._settings) as streams:
             infos = streams.require()
             first, last = streams.start_offset(infos), streams.end_offset(infos)
@@ -103,5 +103,3 @@ class _PushFilters:
 
     def __call__(self, filters: list[Filter]) -> Iterable[Filter]:
         return self._reader.push(filters)
-
-

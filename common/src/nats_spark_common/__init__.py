@@ -1,0 +1,39 @@
+"""What the connectors share: settings, connections, decoding, rows.
+
+For users: `NatsSettings` and the errors. For connectors: the modules, each of which says in its
+first lines what it is for. Data flows one way: `settings` → what to read (`streams`, `offsets`,
+`admission`, `ranges`) in the driver → `reading` (`direct`, `ordered` over `wire`) and `schema`
+in the tasks.
+"""
+
+from .errors import (
+    AuthError,
+    ConnectError,
+    DataLossError,
+    JetStreamUnavailableError,
+    NatsSparkError,
+    OptionError,
+    PayloadError,
+    ProtocolError,
+    ServerError,
+    StreamNotFoundError,
+    TimeoutExpiredError,
+    UnsupportedStreamError,
+)
+from .settings import NatsSettings
+
+__all__ = [
+    "AuthError",
+    "ConnectError",
+    "DataLossError",
+    "JetStreamUnavailableError",
+    "NatsSettings",
+    "NatsSparkError",
+    "OptionError",
+    "PayloadError",
+    "ProtocolError",
+    "ServerError",
+    "StreamNotFoundError",
+    "TimeoutExpiredError",
+    "UnsupportedStreamError",
+]

@@ -1,0 +1,85 @@
+"""How the text of an option becomes a value: durations, sizes, lists, servers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds out of ``500ms``, ``2s``, ``1m``, ``1h``, ``1d`` or plain seconds."""
+    match = _DURATION.fullmatch(str(value).strip().lower())
+    if match is None:
+        raise ValueError("a duration such as 500ms, 2s, 1m, 1h, or plain seconds")
+    return float(match.group(1)) * _SECONDS[match.group(2) or "s"]
+
+
+def parse_size(value: Any) -> int:
+    """Bytes out of ``8MiB``, ``8m``, ``8MB`` (powers of 1000) or plain bytes."""
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("a size such as 8MiB, 64KiB, 8MB, or plain bytes")
+    number, unit, suffix = match.groups()
+    base = 1000 if unit and (suffix or "").lower() == "b" else 1024
+    return int(float(number) * base ** _POWERS[unit.lower()])
+
+
+def parse_list(value: Any) -> tuple[str, ...]:
+    """The parts of a comma list, without white space and empty parts."""
+    parts = value if isinstance(value, (tuple, list)) else str(value).split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def parse_urls(value: Any) -> tuple[str, ...]:
+    """Server URLs, ``nats://`` or ``tls://``, without credentials (those are their own options)."""
+    urls = []
+    for text in parse_list(value):
+        url = text if "://" in text else f"nats://{text}"
+        parts = urlsplit(url)
+        try:
+            port = parts.port or 4222
+        except ValueError:
+            port = 0
+        if parts.scheme not in ("nats", "tls") or not parts.hostname or not 0 < port < 65536:
+            raise ValueError("server URLs such as nats://host:4222 or tls://host:4222")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        urls.append(f"{parts.scheme}://{host}:{port}")
+    if not urls:
+        raise ValueError("at least one server URL such as nats://host:4222")
+    return tuple(urls)
+
+
+def parse_subjects(value: Any) -> tuple[str, ...]:
+    """Filter subjects; ``>`` alone, which takes everything, is no filter."""
+    subjects = parse_list(value)
+    for subject in subjects:
+        tokens = subject.split(".")
+        if "" in tokens or ">" in tokens[:-1] or any(c.isspace() for c in subject):
+            raise ValueError("subjects such as orders.eu, orders.* or orders.>")
+    return () if ">" in subjects else subjects
+
+
+def parse_stream_names(value: Any) -> tuple[str, ...]:
+    """Stream names, each once."""
+    names = tuple(dict.fromkeys(parse_list(value)))
+    if any(not name.isprintable() or set(name) & set(" .*>/\\") for name in names):
+        raise ValueError("stream names, which hold no white space and none of . * > / \\")
+    return names
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+StreamNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stream_names)]
+Subjects = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_subjects)]
+Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_urls)]
