@@ -16,7 +16,7 @@ _SHOWN = 6
 
 
 def save(statistics: pa.Table, names: dict[str, str], path: Path) -> Path:
-    """Draw ``statistics`` (week, carrier, flights, mean_delay) and return where it was saved."""
+    """Draw ``statistics`` (week, carrier, flights, departed, delay) and return where it was saved."""
     totals = statistics.group_by("carrier").aggregate([("flights", "sum")])
     busiest = totals.sort_by([("flights_sum", "descending")])["carrier"].to_pylist()[:_SHOWN]
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
@@ -24,7 +24,7 @@ def save(statistics: pa.Table, names: dict[str, str], path: Path) -> Path:
         own = statistics.filter(pc.equal(statistics["carrier"], carrier)).sort_by("week")
         axes.plot(
             own["week"].to_pylist(),
-            own["mean_delay"].to_pylist(),
+            pc.divide(own["delay"], own["departed"]).to_pylist(),
             label=names[carrier],
             linewidth=1.6,
         )
