@@ -153,7 +153,7 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         available = {
             name: Available(max(0, infos[name].last_seq - each.seq), infos[name].average_size)
             for name, each in reached.items()
-            if name in infos and infos[name].created == each.created
+            if name in infos and _entered(position.get(name), infos[name])
         }
         count = sum(each.count for each in available.values())
         now = time.monotonic()
@@ -220,3 +220,8 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if self._settings.fail_on_data_loss:
             raise DataLossError(words)
         _log.warning("%s", words)
+
+
+def _entered(before: StreamOffset | None, info: StreamInfo) -> bool:
+    """Whether the last logged offset knows the stream, and not one of its name before it."""
+    return before is not None and before.created == info.created

@@ -1,0 +1,170 @@
+"""The independent witness: everything a test does to JetStream goes through nats-py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig, StreamInfo
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as nats-py reads it."""
+
+    seq: int
+    subject: str
+    payload: bytes
+    headers: dict[str, str] | None
+    timestamp_ns: int
+
+
+class Admin:
+    """nats-py, synchronously."""
+
+    def __init__(self, url: str, **connect: Any) -> None:
+        self.url = url
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.client: Client = self.run(nats.connect(url, **connect))
+        self.js = self.client.jetstream(timeout=10)
+
+    def close(self) -> None:
+        self.run(self.client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def api(self, call: str, **request: Any) -> dict[str, Any]:
+        """A raw request to the JetStream API, for what nats-py has no method for."""
+        payload = json.dumps(request).encode() if request else b""
+        reply = self.run(self.client.request(f"$JS.API.{call}", payload, timeout=10))
+        answer: dict[str, Any] = json.loads(reply.data)
+        assert "error" not in answer, answer
+        return answer
+
+    def create_stream(self, name: str, subjects: list[str] | None = None, **config: Any) -> None:
+        """A file stream with ``allow_direct`` unless ``config`` says otherwise."""
+        config = {"allow_direct": True, **config}
+        subjects = subjects or [f"{name}.>"]
+        self.run(self.js.add_stream(StreamConfig(name=name, subjects=subjects, **config)))
+
+    def delete_stream(self, name: str) -> None:
+        self.run(self.js.delete_stream(name))
+
+    def purge(self, name: str, **how: Any) -> None:
+        self.run(self.js.purge_stream(name, **how))
+
+    def delete_message(self, name: str, seq: int) -> None:
+        self.run(self.js.delete_msg(name, seq))
+
+    def info(self, name: str) -> StreamInfo:
+        return self.run(self.js.stream_info(name))
+
+    def consumers(self, name: str) -> list[str]:
+        return [each.name for each in self.run(self.js.consumers_info(name))]
+
+    def publish(
+        self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None
+    ) -> int:
+        """Publish one message and return its sequence."""
+        return self.run(self.js.publish(subject, payload, headers=headers, timeout=10)).seq
+
+    def publish_many(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publish quickly and in order; every message is stored when this returns."""
+
+        async def publish() -> None:
+            batch: list[tuple[str, bytes]] = []
+            for message in messages:
+                batch.append(message)
+                if len(batch) == 2_000:
+                    await self._flush(batch)
+                    batch = []
+            if batch:
+                await self._flush(batch)
+
+        self.run(publish())
+
+    async def _flush(self, batch: list[tuple[str, bytes]]) -> None:
+        for subject, payload in batch[:-1]:
+            await self.client.publish(subject, payload)
+        await self.js.publish(*batch[-1], timeout=30)
+
+    def fill(self, name: str, count: int, size: int = 20) -> None:
+        """Messages on ``<name>.<i % 10>`` whose payloads begin with their number."""
+        self.publish_many(
+            (f"{name}.{i % 10}", str(i).encode().ljust(size, b".")) for i in range(count)
+        )
+
+    def publish_raw(self, subject: str, header: bytes, payload: bytes) -> None:
+        """Publish exactly this header block, which nats-py's dict of headers cannot express."""
+        where = urlsplit(self.url)
+        with socket.create_connection((where.hostname, where.port or 4222), timeout=10) as sock:
+            sock.recv(1 << 16)
+            inbox = b"_INBOX.raw"
+            sock.sendall(
+                b'CONNECT {"verbose":false,"headers":true}\r\nSUB %s 1\r\n' % inbox
+                + b"HPUB %s %s %d %d\r\n" % (subject.encode(), inbox, len(header), len(header + payload))
+                + header
+                + payload
+                + b"\r\nPING\r\n"
+            )
+            received = b""
+            while b'"seq"' not in received:
+                chunk = sock.recv(1 << 16)
+                assert chunk and b'"error"' not in received, received
+                received += chunk
+
+    def read_all(self, name: str) -> list[Stored]:
+        """Every message of the stream through an ordinary nats-py pull consumer."""
+        total = self.info(name).state.messages
+
+        async def read() -> list[Stored]:
+            subscription = await self.js.pull_subscribe(
+                "", stream=name, config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+            )
+            found: list[Stored] = []
+            while len(found) < total:
+                for message in await subscription.fetch(min(500, total - len(found)), timeout=10):
+                    tokens = message.reply.split(".")
+                    base = 2 if len(tokens) == 9 else 4
+                    found.append(
+                        Stored(
+                            int(tokens[base + 3]),
+                            message.subject,
+                            message.data,
+                            message.headers,
+                            int(tokens[base + 5]),
+                        )
+                    )
+                    await message.ack()
+            await subscription.unsubscribe()
+            return found
+
+        return self.run(read())
+
+
+def wait_until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> Any:
+    """Await a condition's truth and return its value; fail the test where it does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(every)
+    raise AssertionError(f"still not so after {seconds} s: {condition}")
+

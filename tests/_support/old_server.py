@@ -1,0 +1,49 @@
+"""Debian's nats-server 2.9.10, which stands for the servers without direct get batches."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+_CACHE = Path(__file__).resolve().parents[2] / ".cache" / "old-nats-server"
+VERSION = "2.9.10"
+
+
+class NotAvailableError(Exception):
+    """Why the old server cannot be had here."""
+
+
+def find() -> Path:
+    """The binary: of ``NATS_SPARK_OLD_SERVER``, or unpacked (not installed) from Debian's package.
+
+    Raises ``NotAvailableError``.
+    """
+    named = os.environ.get("NATS_SPARK_OLD_SERVER")
+    if named:
+        return Path(named)
+    binary = _CACHE / "usr" / "sbin" / "nats-server"
+    if not binary.exists():
+        _unpack()
+    if not binary.exists():
+        raise NotAvailableError(f"Debian's package holds no {binary.relative_to(_CACHE)}")
+    return binary
+
+
+def _unpack() -> None:
+    if shutil.which("apt-get") is None:
+        raise NotAvailableError("Debian's apt-get is not on this machine")
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    if _run("apt-get", "download", "nats-server") and os.geteuid() == 0:
+        _run("apt-get", "update")
+        _run("apt-get", "download", "nats-server")
+    packages = sorted(_CACHE.glob("nats-server_*.deb"))
+    if not packages:
+        raise NotAvailableError("apt-get download nats-server failed; run apt-get update as root")
+    if _run("dpkg-deb", "-x", str(packages[-1]), "."):
+        raise NotAvailableError(f"{packages[-1].name} could not be unpacked")
+
+
+def _run(*command: str) -> int:
+    return subprocess.run(command, cwd=_CACHE, capture_output=True, check=False).returncode

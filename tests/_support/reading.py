@@ -1,0 +1,72 @@
+"""Drives a reader as Spark does, without Spark's engine: offsets as JSON, tasks on pickled copies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pyspark import cloudpickle
+from pyspark.sql.datasource import CaseInsensitiveDict, DataSource
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit
+from pyspark.sql.types import StructType
+
+from nats_spark_common.schema import SCHEMA
+from pyspark_nats_v2 import DefaultSource
+
+Row = dict[str, Any]
+
+
+class Driver:
+    """A streaming reader and the calls that Spark's engine makes to it."""
+
+    def __init__(
+        self,
+        options: dict[str, str],
+        schema: StructType = SCHEMA,
+        source: type[DataSource] = DefaultSource,
+    ) -> None:
+        self.reader = source(CaseInsensitiveDict(options)).streamReader(schema)
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.stop()
+
+    def initial(self) -> dict[str, Any]:
+        return _as_logged(self.reader.initialOffset())
+
+    def latest(self, start: dict[str, Any], limit: ReadLimit | None = None) -> dict[str, Any]:
+        limit = limit or self.reader.getDefaultReadLimit()
+        return _as_logged(self.reader.latestOffset(_as_logged(start), limit))
+
+    def everything(self, start: dict[str, Any]) -> dict[str, Any]:
+        return self.latest(start, ReadAllAvailable())
+
+    def rows(self, start: dict[str, Any], end: dict[str, Any]) -> list[Row]:
+        """All rows of a batch, task after task."""
+        return [row for task in self.tasks(start, end) for row in task]
+
+    def tasks(self, start: dict[str, Any], end: dict[str, Any]) -> Iterator[list[Row]]:
+        """The rows of each task; each reads with an unpickled copy of the reader."""
+        for partition in self.reader.partitions(_as_logged(start), _as_logged(end)):
+            reader, share = cloudpickle.loads(cloudpickle.dumps((self.reader, partition)))
+            yield [row for batch in reader.read(share) for row in batch.to_pylist()]
+
+
+def read_stream(options: dict[str, str], schema: StructType = SCHEMA) -> list[Row]:
+    """Everything from the start position to the streams' present ends."""
+    with Driver(options, schema) as driver:
+        start = driver.initial()
+        return driver.rows(start, driver.everything(start))
+
+
+def numbers(rows: list[Row]) -> list[int]:
+    """The stream sequences of rows."""
+    return [row["streamSeq"] for row in rows]
+
+
+def _as_logged(offset: dict[str, Any]) -> dict[str, Any]:
+    logged: dict[str, Any] = json.loads(json.dumps(offset))
+    return logged

@@ -1,0 +1,106 @@
+"""Real servers and a real Spark, shared by the tests of a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from ._support import old_server
+from ._support.admin import Admin
+
+NEW = "nats-2.15"
+OLD = f"nats-{old_server.VERSION}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user() -> None:
+    """What a developer's shell says of NATS is not for the tests."""
+    for name in [name for name in os.environ if name.startswith("NATS_")]:
+        if name != "NATS_SPARK_OLD_SERVER":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[EmbeddedServer]:
+    """The current nats-server, with its monitoring port open for statistics."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def old_nats_server() -> Iterator[EmbeddedServer]:
+    """nats-server 2.9.10: no direct get batches, no several filters of a consumer."""
+    try:
+        binary = old_server.find()
+    except old_server.NotAvailableError as error:
+        pytest.skip(f"no nats-server {old_server.VERSION} here: {error}")
+    with EmbeddedServer(binary=binary) as server:
+        yield server
+
+
+@pytest.fixture(params=[NEW, OLD])
+def server(request: pytest.FixtureRequest) -> EmbeddedServer:
+    """Both servers in turn: what holds for one way of reading must hold for the other."""
+    name = "nats_server" if request.param == NEW else "old_nats_server"
+    found: EmbeddedServer = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def admin(nats_server: EmbeddedServer) -> Iterator[Admin]:
+    """nats-py connected to the current server."""
+    admin = Admin(nats_server.url)
+    yield admin
+    admin.close()
+
+
+@pytest.fixture
+def server_admin(server: EmbeddedServer) -> Iterator[Admin]:
+    """nats-py connected to whichever server the test runs against."""
+    admin = Admin(server.url)
+    yield admin
+    admin.close()
+
+
+@pytest.fixture
+def stream() -> str:
+    """A stream name that no other test uses."""
+    return f"S{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local session with two cores whose workers run this Python."""
+    folder = tmp_path_factory.mktemp("spark")
+    session = local_spark(folder)
+    yield session
+    session.stop()
+
+
+def local_spark(folder: Path) -> SparkSession:
+    """The session of the tests; also started by processes that are to be killed."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master("local[2]")
+        .appName("nats-spark tests")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.local.dir", str(folder))
+        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.log.level", "FATAL")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("FATAL")
+    return session

@@ -1,0 +1,166 @@
+"""Where a query begins, and which streams it reads."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from nats_spark_common import DataLossError, OptionError, StreamNotFoundError
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.timestamps import ns_to_rfc3339
+
+from .._support.admin import Admin
+from .._support.reading import Driver, numbers, read_stream
+
+
+@pytest.fixture
+def options(server: EmbeddedServer, stream: str) -> dict[str, str]:
+    return {"nats.url": server.url, "nats.stream.name": stream}
+
+
+@pytest.fixture
+def filled(server_admin: Admin, stream: str) -> str:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    return stream
+
+
+@pytest.mark.usefixtures("filled")
+def test_earliest_is_the_default(options: dict[str, str]) -> None:
+    assert numbers(read_stream(options)) == list(range(1, 21))
+
+
+def test_latest_reads_only_what_comes(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    with Driver({**options, "nats.start": "latest"}) as driver:
+        start = driver.initial()
+        assert driver.everything(start) == start
+        server_admin.publish(f"{filled}.new")
+        time.sleep(driver.reader._settings.poll_interval)
+        assert numbers(driver.rows(start, driver.everything(start))) == [21]
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_sequence_is_included(options: dict[str, str]) -> None:
+    assert numbers(read_stream({**options, "nats.start": "15"})) == list(range(15, 21))
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_sequence_behind_the_last_waits_for_it(options: dict[str, str]) -> None:
+    assert read_stream({**options, "nats.start": "21"}) == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_sequence_beyond_the_end_is_refused(options: dict[str, str], stream: str) -> None:
+    with pytest.raises(OptionError, match=rf"nats\.start=22 .*{stream}.*20.*latest"):
+        read_stream({**options, "nats.start": "22"})
+
+
+def test_a_time_starts_at_the_first_message_stored_then_or_later(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    times = [m.timestamp_ns for m in server_admin.read_all(filled)]
+    server_admin.publish(f"{filled}.late")
+    at = ns_to_rfc3339(times[11])
+    assert numbers(read_stream({**options, "nats.start": at})) == list(range(12, 22))
+    just_after = ns_to_rfc3339(times[11] + 1)
+    assert numbers(read_stream({**options, "nats.start": just_after})) == list(range(13, 22))
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_time_before_the_stream_starts_at_its_head(options: dict[str, str]) -> None:
+    rows = read_stream({**options, "nats.start": "2001-01-01T00:00:00+02:00"})
+    assert numbers(rows) == list(range(1, 21))
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_time_after_the_last_message_waits_for_the_next(options: dict[str, str]) -> None:
+    now = datetime.now(UTC).isoformat()
+    assert read_stream({**options, "nats.start": now}) == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_time_in_the_future_is_refused(options: dict[str, str]) -> None:
+    with pytest.raises(OptionError, match=r"nats\.start=2999.*future"):
+        read_stream({**options, "nats.start": "2999-01-01T00:00:00Z"})
+
+
+def test_a_sequence_that_is_no_longer_stored_is_data_loss(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    server_admin.purge(filled, seq=11)
+    with pytest.raises(DataLossError, match=rf"nats\.start=5.*{filled}.*5 to 10.*earliest"):
+        read_stream({**options, "nats.start": "5"})
+    rows = read_stream({**options, "nats.start": "5", "nats.fail.on.data.loss": "false"})
+    assert numbers(rows) == list(range(11, 21))
+
+
+def test_each_stream_can_have_its_own_start(
+    server_admin: Admin, server: EmbeddedServer, stream: str
+) -> None:
+    names = [f"{stream}A", f"{stream}B", f"{stream}C"]
+    for name in names:
+        server_admin.create_stream(name)
+        server_admin.fill(name, 5)
+    start = json.dumps({names[0]: 4, names[1]: "latest", "*": "earliest"})
+    options = {"nats.url": server.url, "nats.stream.name": ",".join(names), "nats.start": start}
+    rows = read_stream(options)
+    assert [(r["stream"], r["streamSeq"]) for r in rows] == [
+        (names[0], 4),
+        (names[0], 5),
+        *((names[2], i) for i in range(1, 6)),
+    ]
+
+
+def test_a_pattern_reads_the_streams_it_matches(
+    server_admin: Admin, server: EmbeddedServer, stream: str
+) -> None:
+    for name in (f"{stream}-1", f"{stream}-2", f"other-{stream}"):
+        server_admin.create_stream(name)
+        server_admin.fill(name, 3)
+    rows = read_stream({"nats.url": server.url, "nats.stream.pattern": f"{stream}-*"})
+    assert [r["stream"] for r in rows] == [f"{stream}-1"] * 3 + [f"{stream}-2"] * 3
+
+
+def test_a_stream_that_appears_under_a_pattern_is_read_from_its_head(
+    admin: Admin,
+    nats_server: EmbeddedServer,
+    stream: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nats_spark_common.streams._DISCOVERY_INTERVAL", 0.0)
+    admin.create_stream(f"{stream}-1")
+    options = {"nats.url": nats_server.url, "nats.stream.pattern": f"{stream}-*"}
+    with Driver({**options, "nats.start": "latest", "nats.poll.interval": "1ms"}) as driver:
+        start = driver.initial()
+        admin.create_stream(f"{stream}-2")
+        admin.fill(f"{stream}-2", 3)
+        entered = driver.latest(start)
+        assert driver.rows(start, entered) == []
+        end = driver.latest(entered)
+        assert [(r["stream"], r["streamSeq"]) for r in driver.rows(entered, end)] == [
+            (f"{stream}-2", i) for i in (1, 2, 3)
+        ]
+
+
+def test_many_streams_are_read_together(
+    server_admin: Admin, server: EmbeddedServer, stream: str
+) -> None:
+    for i in range(20):
+        server_admin.create_stream(f"{stream}-{i:02}")
+        server_admin.fill(f"{stream}-{i:02}", 2)
+    rows = read_stream({"nats.url": server.url, "nats.stream.pattern": f"{stream}-*"})
+    assert [r["stream"] for r in rows] == [f"{stream}-{i:02}" for i in range(20) for _ in (1, 2)]
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is(
+    admin: Admin, nats_server: EmbeddedServer, stream: str
+) -> None:
+    admin.create_stream(stream)
+    options = {"nats.url": nats_server.url, "nats.stream.pattern": f"no-{stream}-*"}
+    with pytest.raises(StreamNotFoundError, match=rf"nats\.stream\.pattern=no-.*{stream}"):
+        read_stream(options)
