@@ -13,8 +13,10 @@ import subprocess
 import sysconfig
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .errors import NatsSparkError
 
@@ -70,7 +72,7 @@ class EmbeddedServer:
         self._folder = Path(tempfile.mkdtemp(prefix="nats-embedded-"))
         self._store = store_dir or self._folder / "store"
         self._process: subprocess.Popen[bytes] | None = None
-        self._fixed_port = port
+        self._monitoring = ""
         self.port = port or 0
         self.log_path = self._folder / "server.log"
 
@@ -97,10 +99,17 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
+    def statistics(self) -> dict[str, Any]:
+        """What the server counts (messages and bytes in and out, ...), from its ``/varz``."""
+        with urllib.request.urlopen(f"{self._monitoring}/varz", timeout=5) as answer:
+            counted: dict[str, Any] = json.load(answer)
+        return counted
+
     def start(self) -> None:
         """Start and wait until JetStream answers. Raises ``EmbeddedServerError``."""
         ports = self._folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
+        self._monitoring = ""
         ports.mkdir()
         config = self._folder / "server.conf"
         config.write_text(self._configuration(ports))
@@ -138,6 +147,7 @@ class EmbeddedServer:
     def _configuration(self, ports: Path) -> str:
         lines = [
             "listen: 127.0.0.1:" + str(self.port or -1),
+            "http: 127.0.0.1:-1",
             f"ports_file_dir: {json.dumps(str(ports))}",
         ]
         if self._jetstream:
@@ -146,14 +156,14 @@ class EmbeddedServer:
 
     def _ready(self, ports: Path) -> bool:
         """The server writes its ports when it listens, and its log says when it is ready."""
-        if not self.port:
-            for file in ports.glob("*.ports"):
-                try:
-                    url = json.loads(file.read_text())["nats"][0]
-                except (ValueError, KeyError, IndexError):
-                    return False  # not wholly written yet
-                self.port = int(url.rsplit(":", 1)[1])
-        if not self.port or b"Server is ready" not in self._log_since_start():
+        for file in ports.glob("*.ports"):
+            try:
+                urls = json.loads(file.read_text())
+            except ValueError:
+                return False  # not wholly written yet
+            self.port = int(urls["nats"][0].rsplit(":", 1)[1])
+            self._monitoring = urls["monitoring"][0]
+        if not self._monitoring or b"Server is ready" not in self._log_since_start():
             return False
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):

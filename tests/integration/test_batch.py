@@ -1,0 +1,157 @@
+"""Batch reads: a fixed range, and filters that Spark pushes down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.timestamps import ns_to_rfc3339
+
+from .._support.admin import Admin
+
+PUSHDOWN = "spark.sql.python.filterPushdown.enabled"
+COUNT = 2_000
+
+
+def load(spark: SparkSession, url: str, stream: str, **options: str) -> DataFrame:
+    named = {f"nats.{name}": value for name, value in options.items()}
+    reader = spark.read.format("nats-v2").options(**named)
+    return reader.option("nats.url", url).option("nats.stream.name", stream).load()
+
+
+def seqs(frame: DataFrame) -> list[int]:
+    return sorted(row.streamSeq for row in frame.select("streamSeq").collect())
+
+
+@pytest.fixture
+def filled(server_admin: Admin, stream: str) -> str:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, COUNT)
+    return stream
+
+
+@pytest.fixture
+def pushdown(spark: SparkSession) -> Iterator[None]:
+    spark.conf.set(PUSHDOWN, "true")
+    yield
+    spark.conf.unset(PUSHDOWN)
+
+
+def test_everything_is_read_by_default(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    assert seqs(load(spark, server.url, filled)) == list(range(1, COUNT + 1))
+
+
+def test_start_and_end_are_included(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    frame = load(spark, server.url, filled, start="10", end="12")
+    assert seqs(frame) == [10, 11, 12]
+
+
+def test_an_end_time_is_excluded(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, filled: str
+) -> None:
+    times = [m.timestamp_ns for m in server_admin.read_all(filled)]
+    frame = load(spark, server.url, filled, start="5", end=ns_to_rfc3339(times[100]))
+    assert seqs(frame) == list(range(5, 101))
+
+
+def test_an_end_beyond_the_stream_is_refused(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    with pytest.raises(AnalysisException, match=rf"nats\.end=2001 .*{filled}.*2000"):
+        load(spark, server.url, filled, end="2001").collect()
+
+
+def test_a_start_behind_the_end_is_refused(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    with pytest.raises(AnalysisException, match=rf"nats\.start lies behind nats\.end.*{filled}"):
+        load(spark, server.url, filled, start="20", end="10").collect()
+
+
+def test_an_empty_stream_gives_no_rows(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    assert seqs(load(spark, server.url, stream)) == []
+
+
+def test_filters_work_where_push_down_is_off(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    assert spark.conf.get(PUSHDOWN) == "false"
+    frame = load(spark, server.url, filled).where(f.col("subject") == f"{filled}.3")
+    assert seqs(frame) == list(range(4, COUNT + 1, 10))
+
+
+PUSHED = {
+    "subject equality": (lambda s, _: f.col("subject") == f"{s}.3", range(4, COUNT + 1, 10)),
+    "subject prefix": (lambda s, _: f.col("subject").startswith(f"{s}.x."), [COUNT + 1]),
+    "sequence equality": (lambda *_: f.col("streamSeq") == 7, [7]),
+    "sequence above": (lambda *_: f.col("streamSeq") > 1990, range(1991, COUNT + 2)),
+    "sequence from": (lambda *_: f.col("streamSeq") >= 1990, range(1990, COUNT + 2)),
+    "sequence below": (lambda *_: f.col("streamSeq") < 5, range(1, 5)),
+    "sequence to": (lambda *_: f.col("streamSeq") <= 5, range(1, 6)),
+    "time from": (lambda _, t: f.col("timestamp") >= t(1990), None),
+    "time above": (lambda _, t: f.col("timestamp") > t(1990), None),
+    "time below": (lambda _, t: f.col("timestamp") < t(10), None),
+    "time to": (lambda _, t: f.col("timestamp") <= t(10), None),
+    "time equality": (lambda _, t: f.col("timestamp") == t(10), None),
+}
+
+
+@pytest.mark.usefixtures("pushdown")
+@pytest.mark.parametrize("name", PUSHED)
+def test_a_pushed_filter_reads_fewer_messages_and_gives_the_same_rows(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, name: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, COUNT)
+    admin.publish(f"{stream}.x.y")
+    stored = {m.seq: m.timestamp_ns for m in admin.read_all(stream)}
+    micros = {seq: ns // 1000 for seq, ns in stored.items()}
+
+    def at(seq: int) -> object:
+        return f.timestamp_micros(f.lit(micros[seq]))
+
+    condition, expected = PUSHED[name]
+    if expected is None:
+        edge = micros[1990 if name in ("time from", "time above") else 10]
+        keeps = {
+            "time from": lambda m: m >= edge,
+            "time above": lambda m: m > edge,
+            "time below": lambda m: m < edge,
+            "time to": lambda m: m <= edge,
+            "time equality": lambda m: m == edge,
+        }[name]
+        expected = [seq for seq, m in micros.items() if keeps(m)]
+    frame = load(spark, nats_server.url, stream).where(condition(stream, at))
+    before = nats_server.statistics()["out_msgs"]
+    assert seqs(frame) == list(expected)
+    sent = nats_server.statistics()["out_msgs"] - before
+    assert sent < COUNT / 2
+
+
+@pytest.mark.usefixtures("pushdown")
+def test_a_filter_outside_the_configured_subjects_gives_nothing(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    frame = load(spark, server.url, filled, **{"stream.subjects": f"{filled}.4"})
+    assert seqs(frame.where(f.col("subject") == f"{filled}.3")) == []
+
+
+@pytest.mark.usefixtures("pushdown")
+def test_filters_that_cannot_be_pushed_are_left_to_spark(
+    spark: SparkSession, server: EmbeddedServer, filled: str
+) -> None:
+    frame = load(spark, server.url, filled)
+    wanted = frame.where((f.length("content") > 0) & (f.col("subject") != f"{filled}.3"))
+    assert len(seqs(wanted)) == COUNT * 9 // 10
