@@ -16,7 +16,7 @@ _SHOWN = 6
 
 
 def save(statistics: pa.Table, names: dict[str, str], path: Path) -> Path:
-    """Draw ``statistics`` (week, carrier, flights, departed, delay) and return where it was saved."""
+    """Draw week, carrier, flights, departed and delay; return where it was saved."""
     totals = statistics.group_by("carrier").aggregate([("flights", "sum")])
     busiest = totals.sort_by([("flights_sum", "descending")])["carrier"].to_pylist()[:_SHOWN]
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")

@@ -118,7 +118,8 @@ class Admin:
             inbox = b"_INBOX.raw"
             sock.sendall(
                 b'CONNECT {"verbose":false,"headers":true}\r\nSUB %s 1\r\n' % inbox
-                + b"HPUB %s %s %d %d\r\n" % (subject.encode(), inbox, len(header), len(header + payload))
+                + b"HPUB %s %s %d %d\r\n"
+                % (subject.encode(), inbox, len(header), len(header + payload))
                 + header
                 + payload
                 + b"\r\nPING\r\n"
@@ -126,8 +127,9 @@ class Admin:
             received = b""
             while b'"seq"' not in received:
                 chunk = sock.recv(1 << 16)
-                assert chunk and b'"error"' not in received, received
                 received += chunk
+                assert chunk, received
+                assert b'"error"' not in received, received
 
     def read_all(self, name: str) -> list[Stored]:
         """Every message of the stream through an ordinary nats-py pull consumer."""
@@ -167,4 +169,3 @@ def wait_until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> An
             return value
         time.sleep(every)
     raise AssertionError(f"still not so after {seconds} s: {condition}")
-

@@ -1,4 +1,4 @@
-"""Drives a reader as Spark does, without Spark's engine: offsets as JSON, tasks on pickled copies."""
+"""Drives a reader as Spark does, without its engine: offsets as JSON, tasks on pickled copies."""
 
 from __future__ import annotations
 

@@ -67,6 +67,12 @@ class Control:
         # nats-py logs connection failures instead of telling them; the data plane tells.
         with wire.connect(settings) as probe:
             self.server_version = probe.info.version
+            if not (probe.info.jetstream or settings.domain or settings.js_api_prefix):
+                raise JetStreamUnavailableError(
+                    "the NATS server runs without JetStream: turn JetStream on (option -js, or a "
+                    "jetstream block in its configuration)"
+                )
+        self._answered = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="nats-control", daemon=True
@@ -125,12 +131,16 @@ class Control:
 
         def attempt() -> list[dict[str, Any]]:
             answers = self._run(ask_all(), timeout + 5)
-            return [
+            parsed = [
                 self._answer(subject, answer)
                 for (subject, _), answer in zip(requests, answers, strict=True)
             ]
+            self._answered = True
+            return parsed
 
-        return retrying(attempt, self._settings, _TRANSIENT)
+        # A server that never answered is set up wrong; one that did is away for a moment.
+        transient = _TRANSIENT if self._answered else (TimeoutExpiredError, ConnectError)
+        return retrying(attempt, self._settings, transient)
 
     def stream_info(self, name: str) -> StreamInfo:
         """The stream's configuration and state. Raises ``StreamNotFoundError``."""

@@ -172,7 +172,13 @@ class Connection:
                     break
                 self._buffer.extend(bytes(len(self._buffer)))  # one message fills it all
             wait = _LULL if fresh else max(deadline - time.monotonic(), 0.0)
-            if not self._receive(wait):
+            try:
+                received = self._receive(wait)
+            except ConnectError:
+                if fresh:  # the server's last words may say why it hung up
+                    break
+                raise
+            if not received:
                 if fresh:
                     break
                 raise TimeoutExpiredError(f"no reply from the server in time for {what}")

@@ -1,0 +1,178 @@
+"""Keys, certificates and JWTs made at test time, with the server configuration for them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import nkeys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: an authority, a server for 127.0.0.1 and a client, both signed by it."""
+
+    ca: Path
+    server_cert: Path
+    server_key: Path
+    client_cert: Path
+    client_key: Path
+
+    def server_block(self, extra: str = "") -> str:
+        """The server's ``tls`` block."""
+        return (
+            f'tls {{ cert_file: "{self.server_cert}", key_file: "{self.server_key}", '
+            f'ca_file: "{self.ca}", timeout: 5 {extra} }}'
+        )
+
+
+def make_certificates(folder: Path) -> Certificates:
+    ca_key, ca = _certificate("test authority", None, None, is_ca=True)
+    paths = Certificates(*(folder / f"{n}.pem" for n in ("ca", "sc", "sk", "cc", "ck")))
+    _save_certificate(paths.ca, ca)
+    for cert_path, key_path, name in (
+        (paths.server_cert, paths.server_key, "localhost"),
+        (paths.client_cert, paths.client_key, "client"),
+    ):
+        key, certificate = _certificate(name, ca_key, ca, is_ca=False)
+        _save_certificate(cert_path, certificate)
+        key_path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return paths
+
+
+def _certificate(
+    name: str,
+    issuer_key: ec.EllipticCurvePrivateKey | None,
+    issuer: x509.Certificate | None,
+    *,
+    is_ca: bool,
+) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer_key or key).public_key()),
+            critical=False,
+        )
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, is_ca, is_ca, False, False),
+            critical=True,
+        )
+    )
+    if not is_ca:
+        names = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    return key, builder.sign(issuer_key or key, hashes.SHA256())
+
+
+def _save_certificate(path: Path, certificate: x509.Certificate) -> None:
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def new_nkey(kind: int) -> tuple[str, str]:
+    """A new key pair as (seed, public key); ``kind`` is one of nkeys' prefix bytes."""
+    seed = nkeys.encode_seed(os.urandom(32), kind)
+    pair = nkeys.from_seed(bytearray(seed))
+    return bytes(seed).decode(), bytes(pair.public_key).decode()
+
+
+@dataclass(frozen=True)
+class JwtWorld:
+    """A decentralised set-up: server configuration and a credentials file of one user."""
+
+    config: str
+    credentials: str
+
+
+def make_jwt_world() -> JwtWorld:
+    """Operator, system account, one account with JetStream and one user (ADR-14)."""
+    operator_seed, operator = new_nkey(nkeys.PREFIX_BYTE_OPERATOR)
+    _, system = new_nkey(nkeys.PREFIX_BYTE_ACCOUNT)
+    account_seed, account = new_nkey(nkeys.PREFIX_BYTE_ACCOUNT)
+    user_seed, user = new_nkey(nkeys.PREFIX_BYTE_USER)
+    unlimited = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
+    storage = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
+    limits = {**unlimited, **storage, "wildcards": True}
+    claims = {
+        operator: _jwt(
+            operator_seed,
+            operator,
+            operator,
+            "op",
+            {"type": "operator", "version": 2, "system_account": system},
+        ),
+        account: _jwt(
+            operator_seed,
+            operator,
+            account,
+            "acc",
+            {"type": "account", "version": 2, "limits": limits},
+        ),
+        system: _jwt(
+            operator_seed,
+            operator,
+            system,
+            "sys",
+            {"type": "account", "version": 2, "limits": unlimited},
+        ),
+    }
+    user_jwt = _jwt(
+        account_seed,
+        account,
+        user,
+        "user",
+        {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1},
+    )
+    config = (
+        f"operator: {claims[operator]}\nsystem_account: {system}\nresolver: MEMORY\n"
+        f"resolver_preload {{\n  {account}: {claims[account]}\n  {system}: {claims[system]}\n}}\n"
+    )
+    credentials = (
+        f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
+        "************************* IMPORTANT *************************\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user_seed}\n------END USER NKEY SEED------\n"
+    )
+    return JwtWorld(config, credentials)
+
+
+def _jwt(seed: str, issuer: str, subject: str, name: str, nats: dict[str, object]) -> str:
+    body = {"iat": int(time.time()), "iss": issuer, "name": name, "sub": subject, "nats": nats}
+    digest = hashlib.new("sha512_256", json.dumps(body).encode()).digest()
+    body["jti"] = base64.b32encode(digest).decode().rstrip("=")
+    head = _b64(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())
+    signed = f"{head}.{_b64(json.dumps(body).encode())}"
+    signature = nkeys.from_seed(bytearray(seed.encode())).sign(signed.encode())
+    return f"{signed}.{_b64(signature)}"
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

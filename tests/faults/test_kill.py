@@ -1,0 +1,79 @@
+"""kill -9 of the driver at random moments, and the rows that are there in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 60_000
+KILLS = 4
+
+
+@contextmanager
+def victim(url: str, stream: str, folder: Path, until: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The driver in a process group of its own, so that its JVM and workers die with it."""
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests._support.victim", url, stream, str(folder), until],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def offsets_logged(folder: Path) -> int:
+    """The number of the last batch whose offset is in the checkpoint; -1 without one."""
+    logged = (folder / "checkpoint" / "offsets").glob("[0-9]*")
+    return max((int(each.name) for each in logged), default=-1)
+
+
+@pytest.mark.slow
+def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    admin.create_stream(stream)
+    admin.fill(stream, COUNT)
+    for _ in range(KILLS):
+        known = offsets_logged(tmp_path)
+        with victim(nats_server.url, stream, tmp_path, "on") as process:
+            wait_until(
+                lambda known=known, process=process: (
+                    offsets_logged(tmp_path) > known or process.poll() is not None
+                ),
+                seconds=90,
+            )
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            time.sleep(chance.uniform(0.0, 1.2))  # the random moment of a batch
+    assert offsets_logged(tmp_path) < COUNT // 3000 - 1, "it finished before it was killed"
+    with victim(nats_server.url, stream, tmp_path, "now") as process:
+        assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
+    rows = spark.read.parquet(str(tmp_path / "rows")).collect()
+    assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT + 1))
+    assert all(int(bytes(r.content).rstrip(b".")) == r.streamSeq - 1 for r in rows)

@@ -1,0 +1,214 @@
+"""Every way of reaching a server, over both planes: each test reads a stream from end to end."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nkeys
+import pytest
+
+from nats_spark_common import AuthError, ConnectError, NatsSettings
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.wire import connect
+
+from .._support.admin import Admin
+from .._support.credentials import Certificates, make_certificates, make_jwt_world, new_nkey
+from .._support.reading import numbers, read_stream
+
+USER = "authorization { user: ada, password: geheim }"
+TOKEN = "authorization { token: s3cret }"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@contextmanager
+def filled(config: str, **nats_py: Any) -> Iterator[EmbeddedServer]:
+    """A server of this configuration with three messages in stream S."""
+    with EmbeddedServer(config) as server:
+        admin = Admin(server.url, **nats_py)
+        admin.create_stream("S")
+        admin.fill("S", 3)
+        admin.close()
+        yield server
+
+
+def check(server: EmbeddedServer, **options: str) -> None:
+    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
+    assert numbers(read_stream({"nats.url": server.url, "nats.stream.name": "S", **named})) == [
+        1,
+        2,
+        3,
+    ]
+
+
+def refused(server: EmbeddedServer, match: str, **options: str) -> None:
+    with pytest.raises(AuthError, match=match) as caught:
+        check(server, **options)
+    for secret in ("geheim", "s3cret", "wrong-"):
+        assert secret not in str(caught.value)
+
+
+def test_user_and_password() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        check(server, user="ada", password="geheim")
+        refused(server, r"refuses the credentials.*nats\.user", user="ada", password="wrong-1")
+        refused(server, "refuses the credentials")
+
+
+def test_user_and_password_in_the_url() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        check(server, url=f"nats://ada:geheim@127.0.0.1:{server.port}")
+
+
+def test_user_and_password_by_the_scala_connectors_names() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        options = {
+            "nats.host": "127.0.0.1",
+            "nats.port": str(server.port),
+            "nats.connection.user.name": "ada",
+            "nats.connection.user.password": "geheim",
+            "nats.pull.subscription.stream.name": "S",
+        }
+        assert numbers(read_stream(options)) == [1, 2, 3]
+
+
+def test_token() -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        check(server, token="s3cret")
+        refused(server, "refuses the credentials", token="wrong-2")
+
+
+def test_nkey_as_seed_and_as_file(tmp_path: Path) -> None:
+    seed, public = new_nkey(nkeys.PREFIX_BYTE_USER)
+    other, _ = new_nkey(nkeys.PREFIX_BYTE_USER)
+    file = tmp_path / "user.nk"
+    file.write_text(seed + "\n")
+    config = f"authorization {{ users = [ {{ nkey: {public} }} ] }}"
+    with filled(config, nkeys_seed_str=seed) as server:
+        check(server, nkey_seed_secret=seed)
+        check(server, nkey_seed_file=str(file))
+        refused(server, "refuses the credentials", nkey_seed_secret=other)
+        refused(server, r"nkey seed .* is not valid", nkey_seed_secret="wrong-seed")
+
+
+def test_credentials_file(tmp_path: Path) -> None:
+    world = make_jwt_world()
+    file = tmp_path / "user.creds"
+    file.write_text(world.credentials)
+    with filled(world.config, user_credentials=str(file)) as server:
+        check(server, credential_file=str(file))
+        refused(server, "refuses the credentials")
+
+
+def test_a_file_that_holds_no_credentials_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "user.creds"
+    file.write_text("nothing")
+    with EmbeddedServer(make_jwt_world().config) as server:
+        refused(server, "not a NATS credentials file", credential_file=str(file))
+
+
+def _context(certificates: Certificates, *, client: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    if client:
+        context.load_cert_chain(certificates.client_cert, certificates.client_key)
+    return context
+
+
+def test_tls(certificates: Certificates) -> None:
+    with filled(certificates.server_block(), tls=_context(certificates)) as server:
+        check(server, tls_ca=str(certificates.ca))
+        check(server, tls_ca=str(certificates.ca), url=f"tls://localhost:{server.port}")
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_with_the_option_to_set(
+    certificates: Certificates,
+) -> None:
+    with (
+        filled(certificates.server_block(), tls=_context(certificates)) as server,
+        pytest.raises(ConnectError, match=r"not trusted.*nats\.tls\.ca"),
+    ):
+        check(server)
+
+
+def test_tls_with_a_client_certificate(certificates: Certificates) -> None:
+    config = certificates.server_block(", verify: true")
+    with filled(config, tls=_context(certificates, client=True)) as server:
+        check(
+            server,
+            tls_ca=str(certificates.ca),
+            tls_cert=str(certificates.client_cert),
+            tls_key=str(certificates.client_key),
+        )
+        with pytest.raises(ConnectError):
+            check(server, tls_ca=str(certificates.ca))
+
+
+def test_tls_first(certificates: Certificates) -> None:
+    config = certificates.server_block(", handshake_first: true")
+    with filled(config, tls=_context(certificates), tls_handshake_first=True) as server:
+        check(server, tls_ca=str(certificates.ca), tls_first="true")
+
+
+def test_tls_that_the_server_does_not_offer_is_an_error(certificates: Certificates) -> None:
+    with EmbeddedServer() as server, pytest.raises(ConnectError, match="offers no TLS"):
+        check(server, tls_ca=str(certificates.ca))
+
+
+def test_the_next_server_is_tried_where_one_is_down(nats_server: EmbeddedServer) -> None:
+    urls = ",".join(["nats://127.0.0.1:1", nats_server.url, "nats://127.0.0.1:2"])
+    settings = NatsSettings.from_options({"nats.url": urls})
+    for _ in range(5):  # the order is random
+        with connect(settings) as connection:
+            assert connection.info.jetstream
+
+
+def test_no_server_at_all_names_each_with_its_reason() -> None:
+    settings = NatsSettings.from_options({"nats.url": "nats://127.0.0.1:1,nats://127.0.0.1:2"})
+    with pytest.raises(ConnectError, match=r"127\.0\.0\.1:[12]: Connection refused.*127\.0\.0\.1:"):
+        connect(settings)
+
+
+def test_a_permission_that_is_missing_is_named(tmp_path: Path) -> None:
+    config = (
+        "authorization { users = [ {user: ada, password: geheim}, {user: eve, password: geheim, "
+        'permissions { publish { deny: ["$JS.API.DIRECT.GET.>"] } } } ] }'
+    )
+    with filled(config, user="ada", password="geheim") as server:
+        refused(server, r"DIRECT\.GET\.S", user="eve", password="geheim")
+
+
+def test_settings_of_a_command_line_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        folder = tmp_path / "nats" / "context"
+        folder.mkdir(parents=True)
+        (folder / "prod.json").write_text(f'{{"url": "{server.url}", "token": "s3cret"}}')
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        options = {"nats.context": "prod", "nats.stream.name": "S"}
+        assert numbers(read_stream(options)) == [1, 2, 3]
+
+
+def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        monkeypatch.setenv("NATS_URL", server.url)
+        monkeypatch.setenv("NATS_TOKEN", "s3cret")
+        assert numbers(read_stream({"nats.stream.name": "S"})) == [1, 2, 3]
+
+
+def test_a_jetstream_domain(tmp_path: Path) -> None:
+    config = f'jetstream {{ domain: hub, store_dir: "{tmp_path}" }}'
+    with EmbeddedServer(config, jetstream=False) as server:
+        admin = Admin(server.url)
+        admin.create_stream("S")
+        admin.fill("S", 3)
+        admin.close()
+        rows = read_stream({"nats.url": server.url, "nats.stream.name": "S", "nats.domain": "hub"})
+        assert [(r["streamSeq"], r["domain"]) for r in rows] == [(i, "hub") for i in (1, 2, 3)]

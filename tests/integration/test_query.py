@@ -1,0 +1,194 @@
+"""Whole streaming queries: Spark's engine, a checkpoint, and a real sink."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+
+
+def source(spark: SparkSession, url: str, stream: str, **options: str) -> DataFrame:
+    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
+    reader = spark.readStream.format("nats-v2").options(**named)
+    return reader.option("nats.url", url).option("nats.stream.name", stream).load()
+
+
+class Table:
+    """A Parquet table that a streaming query writes with Spark's own commit protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows = folder / "rows"
+        self.checkpoint = folder / "checkpoint"
+
+    def writer(self, frame: DataFrame) -> DataStreamWriter:
+        return (
+            frame.select("streamSeq", "content")
+            .writeStream.format("parquet")
+            .option("path", str(self.rows))
+            .option("checkpointLocation", str(self.checkpoint))
+        )
+
+    def run(self, frame: DataFrame) -> StreamingQuery:
+        """Run to the present end of the streams."""
+        query = self.writer(frame).trigger(availableNow=True).start()
+        query.awaitTermination()
+        return query
+
+    def seqs(self, spark: SparkSession) -> list[int]:
+        return sorted(row.streamSeq for row in spark.read.parquet(str(self.rows)).collect())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path)
+
+
+def test_a_query_reads_every_message_once_in_several_batches(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 1_000)
+    query = table.run(source(spark, server.url, stream, max_messages_per_trigger="300"))
+    assert [p["numInputRows"] for p in query.recentProgress] == [300, 300, 300, 100]
+    assert table.seqs(spark) == list(range(1, 1_001))
+
+
+def test_a_restarted_query_goes_on_where_its_checkpoint_stands(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 500)
+    table.run(source(spark, server.url, stream))
+    server_admin.fill(stream, 500)
+    table.run(source(spark, server.url, stream))
+    assert table.seqs(spark) == list(range(1, 1_001))
+
+
+def test_the_start_position_is_for_the_first_run_only(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    table.run(source(spark, nats_server.url, stream, start="6"))
+    admin.fill(stream, 10)
+    table.run(source(spark, nats_server.url, stream, start="earliest"))
+    assert table.seqs(spark) == list(range(6, 21))
+
+
+def test_a_running_query_picks_up_what_is_published(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
+) -> None:
+    server_admin.create_stream(stream)
+    query = table.writer(source(spark, server.url, stream)).start()
+    try:
+        for _ in range(3):
+            server_admin.fill(stream, 50)
+            last = server_admin.info(stream).state.last_seq
+            wait_until(lambda last=last: _position(query, stream) == last)
+    finally:
+        query.stop()
+    assert table.seqs(spark) == list(range(1, 151))
+
+
+def _position(query: StreamingQuery, stream: str) -> int | None:
+    progress: Any = query.lastProgress
+    if progress is None or not progress["sources"][0]["endOffset"]:
+        return None
+    offset = json.loads(progress["sources"][0]["endOffset"])
+    return int(offset["streams"][stream]["seq"])
+
+
+def test_a_processing_time_trigger(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="50")
+    query = table.writer(frame).trigger(processingTime="200 milliseconds").start()
+    try:
+        wait_until(lambda: _position(query, stream) == 100)
+    finally:
+        query.stop()
+    assert table.seqs(spark) == list(range(1, 101))
+
+
+def test_trigger_once_takes_everything_in_one_batch(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="30")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Spark advises availableNow
+        query = table.writer(frame).trigger(once=True).start()
+    query.awaitTermination()
+    assert [p["numInputRows"] for p in query.recentProgress] == [100]
+
+
+def test_progress_shows_how_far_the_query_is_behind(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="40")
+    query = table.writer(frame).trigger(processingTime="1 hour").start()
+    try:
+        progress: Any = wait_until(lambda: query.lastProgress)
+    finally:
+        query.stop()
+    (own,) = progress["sources"]
+    behind = [
+        json.loads(own[key])["streams"][stream]["seq"] for key in ("latestOffset", "endOffset")
+    ]
+    assert behind == [100, 40]
+
+
+def test_a_foreign_checkpoint_is_refused(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    table.run(source(spark, nats_server.url, stream))
+    for offset in (table.checkpoint / "offsets").glob("[0-9]*"):
+        lines = offset.read_text().splitlines()
+        offset.write_text("\n".join([*lines[:-1], '{"topic":{"0":17}}']))
+        (offset.parent / f".{offset.name}.crc").unlink(missing_ok=True)
+    with pytest.raises(StreamingQueryException, match="was not written by this source"):
+        table.run(source(spark, nats_server.url, stream))
+
+
+def test_data_loss_fails_a_query_by_name(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    table.run(source(spark, nats_server.url, stream))
+    admin.delete_stream(stream)
+    admin.create_stream(stream)
+    admin.fill(stream, 20)
+    with pytest.raises(StreamingQueryException, match=r"created again.*nats\.fail\.on\.data\.loss"):
+        table.run(source(spark, nats_server.url, stream))
+
+
+def test_secrets_are_not_in_the_plan(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str], stream: str
+) -> None:
+    with EmbeddedServer("authorization { user: ada, password: geheim }") as server:
+        admin = Admin(server.url, user="ada", password="geheim")
+        admin.create_stream(stream)
+        admin.close()
+        options = {"nats.user": "ada", "nats.password": "geheim", "nats.stream.name": stream}
+        reader = spark.read.format("nats-v2").options(**options).option("nats.url", server.url)
+        reader.load().explain(extended=True)
+    assert "geheim" not in capsys.readouterr().out
