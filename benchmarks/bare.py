@@ -1,0 +1,87 @@
+"""A NATS connection with nothing on top: what a socket itself can do."""
+
+from __future__ import annotations
+
+import json
+import socket
+from types import TracebackType
+from urllib.parse import urlsplit
+
+_GREETING = {"verbose": False, "headers": True, "no_responders": True, "lang": "bare"}
+_TAIL = 256
+_RECEIVE = 1 << 20
+_TIMEOUT = 30.0
+_END = b"\r\n\r\n\r\n"
+
+
+class Bare:
+    """Connects without TLS or credentials; use it in ``with``.
+
+    Attributes:
+        inbox: subscribed with sid 1.
+    """
+
+    inbox = b"_INBOX.bench.0123456789abcdef"
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._sock = socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.recv(1 << 16)
+        greeting = json.dumps(_GREETING).encode()
+        self.send(b"CONNECT %s\r\nSUB %s 1\r\nPING\r\n" % (greeting, self.inbox))
+        if self._sock.recv(1 << 10) != b"PONG\r\n":
+            raise ConnectionError(f"{url} did not complete the handshake")
+        self._space = bytearray(_TAIL + _RECEIVE)
+        self._view = memoryview(self._space)
+
+    def __enter__(self) -> Bare:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._sock.close()
+
+    def send(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+    def count_replies(self) -> int:
+        """Wait for bytes and count the messages that begin in them."""
+        return self._sock.recv(1 << 16).count(b"MSG " + self.inbox)
+
+    def ask(self, stream: str, first: int, count: int, max_bytes: int) -> None:
+        """Ask for a direct get batch."""
+        request = json.dumps({"seq": first, "batch": count, "max_bytes": max_bytes}).encode()
+        self.send(
+            b"PUB $JS.API.DIRECT.GET.%s %s %d\r\n%s\r\n"
+            % (stream.encode(), self.inbox, len(request), request)
+        )
+
+    def discard_answer(self) -> int:
+        """Receive an answer and forget it; return the sequence of its last message."""
+        space, view = self._space, self._view
+        while True:
+            count = self._sock.recv_into(view[_TAIL:])
+            if not count:
+                raise ConnectionError("the server closed the connection")
+            end = _TAIL + count
+            if space.endswith(_END, 0, end):
+                tail = bytes(view[end - _TAIL : end])
+                status = tail.rpartition(b"NATS/1.0 204")[2]
+                if len(status) < len(tail):
+                    return int(status.split(b"Nats-Last-Sequence: ")[1].split(b"\r\n")[0])
+            view[:_TAIL] = bytes(view[end - _TAIL : end])
+
+    def keep_answer(self) -> bytes:
+        """Receive an answer and return all its bytes."""
+        kept = bytearray()
+        while b"NATS/1.0 204" not in kept[-_TAIL:] or not kept.endswith(_END):
+            received = self._sock.recv(_RECEIVE)
+            if not received:
+                raise ConnectionError("the server closed the connection")
+            kept += received
+        return bytes(kept)

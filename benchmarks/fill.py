@@ -1,0 +1,65 @@
+"""Filling a stream fast: core PUBs over a bare socket, an acknowledgement asked now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import nats
+from bare import Bare
+from nats.js.api import StorageType, StreamConfig
+
+SUBJECTS = 100
+
+_CHUNK = 1000
+#: A server drops what it cannot buffer (10,000 messages) before it is stored.
+_CHUNKS_UNDER_WAY = 4
+
+
+def fill(url: str, stream: str, count: int, size: int) -> None:
+    """Make a stream in file storage and store ``count`` messages of ``size`` random bytes.
+
+    The bytes are random so that line ends stand in them as they may in anybody's payloads.
+    Subjects are ``<stream>.0`` to ``<stream>.99`` in turn.
+    """
+    asyncio.run(_make(url, stream))
+    rng = random.Random(1)
+    payloads = [rng.randbytes(size) for _ in range(64)]
+    with Bare(url) as link:
+        waiting = 0
+        for start in range(0, count, _CHUNK):
+            stop = min(start + _CHUNK, count)
+            frames = [
+                b"PUB %s.%d %d\r\n%s\r\n"
+                % (stream.encode(), i % SUBJECTS, size, payloads[i % len(payloads)])
+                for i in range(start, stop - 1)
+            ]
+            i = stop - 1
+            frames.append(
+                b"PUB %s.%d %s %d\r\n%s\r\n"
+                % (stream.encode(), i % SUBJECTS, link.inbox, size, payloads[i % len(payloads)])
+            )
+            link.send(b"".join(frames))
+            waiting += 1
+            while waiting >= _CHUNKS_UNDER_WAY:
+                waiting -= link.count_replies()
+        while waiting:
+            waiting -= link.count_replies()
+    asyncio.run(_check(url, stream, count))
+
+
+async def _make(url: str, stream: str) -> None:
+    client = await nats.connect(url)
+    config = StreamConfig(
+        name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE, allow_direct=True
+    )
+    await client.jetstream().add_stream(config)
+    await client.close()
+
+
+async def _check(url: str, stream: str, count: int) -> None:
+    client = await nats.connect(url)
+    state = (await client.jetstream().stream_info(stream)).state
+    await client.close()
+    if state.messages != count:
+        raise RuntimeError(f"stream {stream} holds {state.messages} messages, not {count}")

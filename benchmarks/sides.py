@@ -1,0 +1,85 @@
+"""The sides that are measured without Spark. Each returns messages per second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import nats
+from bare import Bare
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from nats_spark_common.decode import decode, marker
+from nats_spark_common.messages import MESSAGE_COLUMNS
+from nats_spark_common.wire import BLOCK_BYTES
+
+FETCH_BYTES = 4 << 20
+FETCH_MESSAGES = 100_000
+PULL_BATCH = 500
+
+
+def pull_fetch(url: str, stream: str, count: int) -> float:
+    """nats-py: a pull consumer without acknowledgements, ``fetch`` in batches."""
+    return asyncio.run(_pull_fetch(url, stream, count))
+
+
+async def _pull_fetch(url: str, stream: str, count: int) -> float:
+    client = await nats.connect(url)
+    config = ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL)
+    pull = await client.jetstream().pull_subscribe(f"{stream}.>", stream=stream, config=config)
+    begun = time.perf_counter()
+    received = 0
+    while received < count:
+        received += len(await pull.fetch(PULL_BATCH, timeout=10))
+    seconds = time.perf_counter() - begun
+    await pull.unsubscribe()
+    await client.close()
+    return received / seconds
+
+
+def raw_socket(url: str, stream: str, count: int) -> float:
+    """Direct get batches of the whole stream, thrown away: the limit of one connection."""
+    with Bare(url) as link:
+        begun = time.perf_counter()
+        reached = 0
+        while reached < count:
+            link.ask(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
+            reached = link.discard_answer()
+        return reached / (time.perf_counter() - begun)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Answers as they came, in memory."""
+
+    answers: list[bytes]
+    mark: bytes
+
+
+def record(url: str, stream: str, answers: int) -> Recording:
+    kept: list[bytes] = []
+    mark = marker(Bare.inbox.decode(), "1")
+    with Bare(url) as link:
+        reached = 0
+        for _ in range(answers):
+            link.ask(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
+            kept.append(link.keep_answer())
+            decoded = decode(kept[-1], mark, frozenset())
+            reached = int(decoded.messages.seqs[-1])
+    return Recording(kept, mark)
+
+
+def decode_alone(recording: Recording, repeats: int) -> float:
+    """One core that decodes all columns, in blocks as `Connection.block` hands them out."""
+    count = 0
+    begun = time.perf_counter()
+    for _ in range(repeats):
+        for answer in recording.answers:
+            position = 0
+            while position < len(answer):
+                block = answer[position : position + BLOCK_BYTES]
+                decoded = decode(block, recording.mark, MESSAGE_COLUMNS)
+                count += len(decoded.messages)
+                position += decoded.consumed
+    return count / (time.perf_counter() - begun)
