@@ -309,7 +309,7 @@ class _Spans:
 
     def integers(self, starts: Int64s, ends: Int64s) -> Int64s:
         try:
-            numbers = self.binary(starts, ends).cast(pa.string()).cast(pa.int64())
+            numbers = self.binary(starts, ends).view(pa.string()).cast(pa.int64())
         except pa.ArrowInvalid:
             raise _Irregular from None
         values: Int64s = numbers.to_numpy(zero_copy_only=False)
@@ -318,8 +318,7 @@ class _Spans:
     def times(self, starts: Int64s, ends: Int64s) -> pa.Array:
         """RFC 3339 times in UTC: the closing ``Z`` is checked by being the only thing left out."""
         try:
-            nanos = self.binary(starts, ends - 1).cast(pa.string()).cast(pa.timestamp("ns"))
+            nanos = self.binary(starts, ends - 1).view(pa.string()).cast(pa.timestamp("ns"))
         except pa.ArrowInvalid:
             raise _Irregular from None
-        micros = nanos.cast(pa.timestamp("us"), safe=False)
-        return micros.cast(pa.int64()).cast(TIMESTAMP_TYPE)
+        return nanos.cast(pa.timestamp("us"), safe=False).view(TIMESTAMP_TYPE)
