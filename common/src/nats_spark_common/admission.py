@@ -48,13 +48,12 @@ def admit(
     }
     if max_messages is None:
         return taken
-    # One of each may be more than the limit allows: then the largest shares give way, and among
-    # equals the shortest backlogs, which grow until it is their turn.
-    for name in sorted(taken, key=lambda n: (-taken[n], available[n].count)):
-        excess = sum(taken.values()) - max_messages
-        if excess <= 0:
-            break
-        taken[name] -= min(excess, taken[name])
+    # One of each may be more than the limit allows. Then the largest shares give way, down to one
+    # each, then to none: the shortest backlogs first, which grow until it is their turn.
+    for least in (1, 0):
+        for name in sorted(taken, key=lambda n: (-taken[n], available[n].count)):
+            excess = sum(taken.values()) - max_messages
+            taken[name] -= max(0, min(excess, taken[name] - least))
     return taken
 
 

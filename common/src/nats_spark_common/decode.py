@@ -91,7 +91,7 @@ class Decoded:
 
 
 class _Irregular(Exception):
-    """The block does not look as the fast decoder expects; the careful one has to read it."""
+    """The block is not what the fast decoder expects: the careful one reads it, or refuses it."""
 
 
 def marker(inbox: str, sid: str) -> bytes:
@@ -112,7 +112,7 @@ def decode(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
     """
     try:
         return _decode_fast(data, mark, fields)
-    except _Irregular:
+    except (_Irregular, ProtocolError):
         return decode_carefully(data, mark, fields)
 
 
@@ -134,8 +134,12 @@ def decode_carefully(data: bytes, mark: bytes, fields: frozenset[str]) -> Decode
             continue
         own = _own_headers(event.header)
         time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
-        found.append(Message(int(values[_SEQUENCE]), values[_SUBJECT], time, own, event.payload))
-        previous.append(int(values[_LAST]))
+        try:
+            seq, before = int(values[_SEQUENCE]), int(values[_LAST])
+        except ValueError:
+            raise ProtocolError(f"a sequence is no number: {event.header[-300:]!r}") from None
+        found.append(Message(seq, values[_SUBJECT], time, own, event.payload))
+        previous.append(before)
     return Decoded(
         from_messages(found, fields), np.array(previous, np.int64), status, others, consumed
     )
@@ -193,8 +197,7 @@ def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
 
     status = None
     if len(starts):
-        final = segments[len(starts)]
-        header = final[final.find(b"\r\n") + 2 : int(ends[-1] - starts[-1]) - 2]
+        header = _header_alone(segments[len(starts)])
         if header.startswith(HEADER_VERSION + b" ") and _server_headers(header) is None:
             status = _status(header)
             starts, ends = starts[:-1], ends[:-1]
@@ -202,15 +205,30 @@ def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
     return Decoded(messages, previous, status, others, consumed)
 
 
-def _frame_length(segment: bytes) -> int | None:
-    """Bytes from behind the marker to behind the frame's line end; None while its line is cut."""
+def _sizes(segment: bytes) -> tuple[int, int, int] | None:
+    """Where a frame's first line ends, its header bytes and total; None while the line is cut."""
     eol = segment.find(b"\r\n")
     if eol < 0:
         return None
     try:
-        return eol + 2 + int(segment[:eol].split()[-1]) + 2
-    except (ValueError, IndexError):
+        header_size, total = segment[:eol].split()
+        return eol + 2, int(header_size), int(total)
+    except ValueError:
         raise _Irregular from None
+
+
+def _frame_length(segment: bytes) -> int | None:
+    """Bytes from behind the marker to behind the frame's line end; None while its line is cut."""
+    sizes = _sizes(segment)
+    return sizes and sizes[0] + sizes[2] + 2
+
+
+def _header_alone(segment: bytes) -> bytes:
+    """The header block of a frame without payload, as a status frame is; else nothing."""
+    sizes = _sizes(segment)
+    if sizes is None or sizes[1] != sizes[2]:
+        return b""
+    return segment[sizes[0] : sizes[0] + sizes[1]]
 
 
 def _columns(

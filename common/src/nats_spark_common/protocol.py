@@ -105,6 +105,8 @@ def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
         else:  # MSG <subject> <sid> [reply] <bytes>
             header_size, total = 0, int(args[-1])
             reply = args[3] if len(args) == 5 else b""
+        if len(args) not in ((5, 6) if line[0] == 0x48 else (4, 5)):
+            raise ValueError
         subject, sid = args[1], args[2]
     except (ValueError, IndexError):
         raise ProtocolError(f"malformed message line: {line[:80]!r}") from None
