@@ -17,7 +17,11 @@ _Open = Callable[[bytes], bytes]
 
 def _open_zstd(payload: bytes) -> bytes:
     # A streaming frame need not state its size; one-shot decompression would insist on it.
-    return zstandard.ZstdDecompressor().decompressobj().decompress(payload)
+    opener = zstandard.ZstdDecompressor().decompressobj()
+    content = opener.decompress(payload)
+    if not opener.eof:
+        raise EOFError("it ends too soon")
+    return content
 
 
 _OPEN: dict[str, _Open] = {"zlib": zlib.decompress, "gzip": gzip.decompress, "zstd": _open_zstd}

@@ -48,7 +48,7 @@ class Messages:
     def between(self, first: int, last: int) -> Messages:
         """The messages whose sequences lie in ``first``..``last``, both included."""
         start, stop = np.searchsorted(self.seqs, (first, last + 1))
-        return self.slice(int(start), int(stop))
+        return self.slice(int(start), max(int(start), int(stop)))
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
         given = json.loads(text)
     except ValueError as error:
         raise OptionError(f"{option}={text!r} is not JSON ({error}): use {_ALLOWED}") from None
-    parsed = {str(name): _position(option, value) for name, value in given.items()}
+    parsed = {str(name): _position(f"{option}[{name}]", value) for name, value in given.items()}
     return Positions(parsed.pop("*", otherwise), parsed)
 
 
