@@ -238,6 +238,7 @@ class Control:
             error_cb=note,
             connect_timeout=max(1, round(settings.connect_timeout)),
             reconnect_time_wait=settings.reconnect_wait,
+            allow_reconnect=settings.allow_reconnect,
             max_reconnect_attempts=-1,
             ping_interval=max(1, round(settings.ping_interval)),
             inbox_prefix=settings.inbox_prefix,
