@@ -99,9 +99,9 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def statistics(self) -> dict[str, Any]:
-        """What the server counts (messages and bytes in and out, ...), from its ``/varz``."""
-        with urllib.request.urlopen(f"{self._monitoring}/varz", timeout=5) as answer:
+    def statistics(self, page: str = "varz") -> dict[str, Any]:
+        """What the server counts (messages and bytes in and out, ...), from its monitoring."""
+        with urllib.request.urlopen(f"{self._monitoring}/{page}", timeout=5) as answer:
             counted: dict[str, Any] = json.load(answer)
         return counted
 

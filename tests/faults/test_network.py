@@ -1,0 +1,99 @@
+"""Messages that the network loses, and replicas that lag: staged between a reader and a server."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from nats_spark_common import TimeoutExpiredError
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin
+from .._support.proxy import proxy
+from .._support.reading import Driver, numbers
+
+COUNT = 100
+
+
+@pytest.fixture
+def filled(admin: Admin, stream: str) -> str:
+    admin.create_stream(stream)
+    admin.fill(stream, COUNT)
+    return stream
+
+
+class _Once:
+    """Does something to the first answers only, and says how often it did."""
+
+    def __init__(self, change: object, times: int = 1) -> None:
+        self._change = change
+        self._left = times
+        self.done = 0
+
+    def __call__(self, answer: bytes) -> bytes:
+        changed: bytes = self._change(answer)  # type: ignore[operator]
+        if changed == answer or not self._left:
+            return answer
+        self._left -= 1
+        self.done += 1
+        return changed
+
+
+def _without(seq: int) -> object:
+    """Removes one message's frame from an answer."""
+
+    def change(answer: bytes) -> bytes:
+        frames = re.split(rb"(?=HMSG )", answer)
+        return b"".join(f for f in frames if b"Nats-Sequence: %d\r\n" % seq not in f)
+
+    return change
+
+
+def _nothing_found(answer: bytes) -> bytes:
+    """What a replica answers that has none of the messages yet."""
+    inbox = re.search(rb"HMSG (\S+) 1 ", answer)
+    if inbox is None or b"Nats-Stream: " not in answer:
+        return answer
+    return b"HMSG %s 1 34 34\r\nNATS/1.0 404 Message Not Found\r\n\r\n\r\n" % inbox.group(1)
+
+
+@pytest.mark.parametrize("seq", [1, 50, COUNT])
+def test_a_message_lost_on_its_way_is_noticed_and_asked_for_again(
+    nats_server: EmbeddedServer, filled: str, seq: int
+) -> None:
+    lose = _Once(_without(seq))
+    with proxy(nats_server.url, lose) as url:
+        options = {"nats.url": url, "nats.stream.name": filled}
+        with Driver(options) as driver:
+            start = driver.initial()
+            assert numbers(driver.rows(start, driver.everything(start))) == list(
+                range(1, COUNT + 1)
+            )
+    assert lose.done == 1
+
+
+def test_an_answer_of_a_lagging_replica_is_not_taken_for_deleted_messages(
+    nats_server: EmbeddedServer, filled: str
+) -> None:
+    lag = _Once(_nothing_found, times=3)
+    with proxy(nats_server.url, lag) as url:
+        options = {"nats.url": url, "nats.stream.name": filled}
+        with Driver(options) as driver:
+            start = driver.initial()
+            assert numbers(driver.rows(start, driver.everything(start))) == list(
+                range(1, COUNT + 1)
+            )
+    assert lag.done == 3
+
+
+def test_a_replica_that_never_catches_up_is_an_error(
+    nats_server: EmbeddedServer, filled: str
+) -> None:
+    with proxy(nats_server.url, _Once(_nothing_found, times=1000)) as url:
+        options = {"nats.url": url, "nats.stream.name": filled, "nats.retry.count": "2"}
+        with Driver(options) as driver:
+            start = driver.initial()
+            end = driver.everything(start)
+            with pytest.raises(TimeoutExpiredError, match=f"{filled}.*lacks message 1"):
+                driver.rows(start, end)
