@@ -13,9 +13,9 @@ Tamper = Callable[[bytes], bytes]
 
 @contextmanager
 def proxy(url: str, tamper: Tamper) -> Iterator[str]:
-    """The URL of the proxy; ``tamper`` is given whole direct get answers and returns them changed.
+    """The URL of the proxy; ``tamper`` is given what the server sends and returns it changed.
 
-    Bytes are held back until an answer's status frame has come, so that each is seen whole.
+    A direct get answer is held back until its status frame has come, so that it is seen whole.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_accept, args=(listener, url, tamper), daemon=True).start()
@@ -41,7 +41,7 @@ def _pump(source: socket.socket, target: socket.socket, tamper: Tamper | None) -
             held += chunk
             if tamper and b"Nats-Stream: " in held and not held.endswith(b"\r\n\r\n\r\n"):
                 continue
-            target.sendall(tamper(held) if tamper and b"HMSG " in held else held)
+            target.sendall(tamper(held) if tamper else held)
             held = b""
     except OSError:
         pass

@@ -50,6 +50,16 @@ def _without(seq: int) -> object:
     return change
 
 
+def _without_delivery(seq: int) -> object:
+    """Removes one message of an ordered consumer."""
+
+    def change(received: bytes) -> bytes:
+        frames = re.split(rb"(?=MSG \S+ 1 \$JS\.ACK)", received)
+        return b"".join(f for f in frames if not re.search(rb"\.1\.%d\.\d+\.\d+\." % seq, f))
+
+    return change
+
+
 def _nothing_found(answer: bytes) -> bytes:
     """What a replica answers that has none of the messages yet."""
     inbox = re.search(rb"HMSG (\S+) 1 ", answer)
@@ -65,6 +75,22 @@ def test_a_message_lost_on_its_way_is_noticed_and_asked_for_again(
     lose = _Once(_without(seq))
     with proxy(nats_server.url, lose) as url:
         options = {"nats.url": url, "nats.stream.name": filled}
+        with Driver(options) as driver:
+            start = driver.initial()
+            assert numbers(driver.rows(start, driver.everything(start))) == list(
+                range(1, COUNT + 1)
+            )
+    assert lose.done == 1
+
+
+def test_a_message_that_a_consumer_lost_on_its_way_is_noticed(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream, allow_direct=False)
+    admin.fill(stream, COUNT)
+    lose = _Once(_without_delivery(50))
+    with proxy(nats_server.url, lose) as url:
+        options = {"nats.url": url, "nats.stream.name": stream}
         with Driver(options) as driver:
             start = driver.initial()
             assert numbers(driver.rows(start, driver.everything(start))) == list(

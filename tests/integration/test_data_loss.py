@@ -169,6 +169,19 @@ def test_with_loss_allowed_a_recreated_stream_is_read_from_its_head(
         assert numbers(driver.rows(entered, driver.latest(entered))) == [1, 2, 3, 4, 5]
 
 
+def test_with_loss_allowed_a_replayed_batch_of_a_recreated_stream_is_empty(
+    server_admin: Admin, forgiving: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    start, end = consumed(forgiving, 10)
+    server_admin.delete_stream(stream)
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    with Driver(forgiving) as driver:
+        assert driver.rows(start, end) == []
+
+
 def test_a_stream_recreated_between_plan_and_read_fails_the_task(
     server_admin: Admin, options: dict[str, str], stream: str
 ) -> None:

@@ -292,6 +292,21 @@ def test_a_length_that_lies_is_an_error_and_never_wrong_rows(change: int) -> Non
         decode(data, MARK, MESSAGE_COLUMNS)
 
 
+@given(stored_messages(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_broken_bytes_are_rows_or_an_error_and_nothing_else(
+    messages: list[Stored], data: st.DataObject
+) -> None:
+    broken = bytearray(answer(messages))
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = decode(bytes(broken), MARK, MESSAGE_COLUMNS)
+    except ProtocolError:
+        return
+    assert decoded.consumed <= len(broken)
+
+
 def test_a_header_block_without_the_servers_headers_is_an_error() -> None:
     with pytest.raises(ProtocolError, match="neither a message nor a status"):
         decode(frame(b"NATS/1.0\r\nA: 1\r\n\r\n", b"x"), MARK, MESSAGE_COLUMNS)

@@ -309,6 +309,8 @@ class _Spans:
 
     def binary(self, starts: Int64s, ends: Int64s) -> pa.Array:
         """The spans as they are: every second value of an array of values and what lies between."""
+        if (ends < starts).any():
+            raise _Irregular
         bounds = np.empty(2 * self._count + 1, np.int32)
         bounds[:-1:2] = starts
         bounds[1::2] = ends

@@ -56,13 +56,13 @@ def read(
             answered = int(messages.seqs[-1])
             cursor = answered + 1
         if decoded.status is not None and not lost:
-            lost = _check_end(decoded.status, answered, subject)
+            _check_end(decoded.status, subject)
             if not answered or cursor > span.last:
                 connection.busy = False
                 yield messages
                 return
-            if not lost:  # the next answer travels while these rows are consumed
-                mark, answered = _ask(connection, settings, span, cursor, subject), 0
+            # The next answer travels while these rows are consumed.
+            mark, answered = _ask(connection, settings, span, cursor, subject), 0
         if len(messages):
             yield messages
         if lost:
@@ -96,15 +96,12 @@ def _unbroken(decoded: Decoded, answered: int) -> tuple[Messages, bool]:
     return messages.slice(0, int(breaks[0])), True
 
 
-def _check_end(status: Status, answered: int, subject: str) -> bool:
-    """Whether the answer's end shows that its last messages are missing."""
+def _check_end(status: Status, subject: str) -> None:
+    """Raise where the answer ended otherwise than with its batch or for want of messages."""
     if status.code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
             f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
             "or its server is not ready"
         )
-    if status.code == NOT_FOUND:
-        return False
-    if status.code != END_OF_BATCH:
+    if status.code not in (END_OF_BATCH, NOT_FOUND):
         raise ServerError(f"{subject}: {status.text}", status.code, 0, status.text)
-    return status.last_seq is not None and status.last_seq != answered and answered > 0
