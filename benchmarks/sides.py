@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 import nats
-from bare import Bare
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from bare import Bare
 from nats_spark_common.decode import decode, marker
 from nats_spark_common.messages import MESSAGE_COLUMNS
 from nats_spark_common.wire import BLOCK_BYTES
@@ -58,6 +58,7 @@ class Recording:
 
 
 def record(url: str, stream: str, answers: int) -> Recording:
+    """Keep the stream's first ``answers`` answers, or all where it has fewer."""
     kept: list[bytes] = []
     mark = marker(Bare.inbox.decode(), "1")
     with Bare(url) as link:
@@ -67,6 +68,8 @@ def record(url: str, stream: str, answers: int) -> Recording:
             kept.append(link.keep_answer())
             decoded = decode(kept[-1], mark, frozenset())
             reached = int(decoded.messages.seqs[-1])
+            if b"Nats-Num-Pending: 0\r\n" in kept[-1][-200:]:
+                break
     return Recording(kept, mark)
 
 

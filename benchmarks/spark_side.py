@@ -10,14 +10,22 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
+from nats_spark_common.embedded import EmbeddedServer
+from usage import Usage
+
 
 @dataclass(frozen=True)
 class QueryRates:
-    """Rows per second: over the whole query, over its triggers, and over ``addBatch`` alone."""
+    """Rows per second: over the whole query, over its triggers, and over ``addBatch`` alone.
+
+    ``usage`` is the core-seconds of the whole query, as in `usage.Usage`; ``seconds`` its time.
+    """
 
     whole: float
     trigger: float
     batch: float
+    usage: dict[str, float]
+    seconds: float
 
 
 def make_session(cores: int = 2) -> SparkSession:
@@ -36,7 +44,7 @@ def make_session(cores: int = 2) -> SparkSession:
 
 def run_query(
     session: SparkSession,
-    url: str,
+    server: EmbeddedServer,
     stream: str,
     expected: int,
     columns: str | None = None,
@@ -45,7 +53,7 @@ def run_query(
     """Read the stream to its end into the noop sink; ``columns`` is a schema, None for all."""
     reader = (
         session.readStream.format("nats-v2")
-        .option("nats.url", url)
+        .option("nats.url", server.url)
         .option("nats.stream.name", stream)
         .options(**options or {})
     )
@@ -53,7 +61,7 @@ def run_query(
         reader = reader.schema(columns)
     frame = reader.load()
     with tempfile.TemporaryDirectory() as checkpoint:
-        begun = time.perf_counter()
+        before, begun = Usage.now(server.pid), time.perf_counter()
         query = (
             frame.writeStream.format("noop")
             .option("checkpointLocation", checkpoint)
@@ -62,11 +70,14 @@ def run_query(
         )
         query.awaitTermination()
         seconds = time.perf_counter() - begun
+        used = Usage.now(server.pid) - before
     rows = sum(each["numInputRows"] for each in query.recentProgress)
     if rows != expected:
         raise RuntimeError(f"{stream}: {rows} rows, not {expected}")
 
     def part(name: str) -> float:
-        return sum(each["durationMs"].get(name, 0) for each in query.recentProgress) / 1000
+        return sum(float(each["durationMs"].get(name, 0)) for each in query.recentProgress) / 1000
 
-    return QueryRates(rows / seconds, rows / part("triggerExecution"), rows / part("addBatch"))
+    return QueryRates(
+        rows / seconds, rows / part("triggerExecution"), rows / part("addBatch"), used, seconds
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -224,6 +225,37 @@ def test_with_loss_allowed_a_deleted_stream_is_left_behind(
         end = driver.latest(position)
         assert list(end["streams"]) == [f"{stream}B"]
         assert numbers(driver.rows(position, end)) == [6]
+
+
+def ahead(position: dict[str, object]) -> dict[str, object]:
+    """The same position, had the stream been longer: as after a restore from an older backup."""
+    moved: dict[str, object] = json.loads(json.dumps(position))
+    for each in moved["streams"].values():  # type: ignore[attr-defined]
+        each["seq"] += 1000
+    return moved
+
+
+def test_a_stream_that_ends_before_the_position_fails_the_query(
+    server_admin: Admin, options: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    _, position = consumed(options, 10)
+    with (
+        Driver(options) as driver,
+        pytest.raises(DataLossError, match=rf"{stream}.*ends at sequence 20, before.*1010"),
+    ):
+        driver.latest(ahead(position))
+
+
+def test_a_logged_batch_that_reaches_past_the_streams_end_fails(
+    server_admin: Admin, options: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    start, end = consumed(options, 10)
+    with Driver(options) as driver, pytest.raises(DataLossError, match="ends at sequence 20"):
+        driver.rows(start, ahead(end))
 
 
 def test_messages_aged_out_before_they_were_read_fail_the_query(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import uuid
 import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyspark.sql.types import LongType, StringType, StructType
 
 from nats_spark_common import PayloadError
@@ -51,6 +54,42 @@ def test_rows_are_what_nats_py_reads(
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert [r["timestamp"] for r in rows] == [
         epoch + timedelta(microseconds=m.timestamp_ns // 1000) for m in stored
+    ]
+
+
+PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"\r\nHMSG _INBOX.x 1 12 12\r\n",
+        b"NATS/1.0 204 EOB\r\n\r\n",
+        b"Nats-Sequence: 7\r\n",
+    ]
+)
+PAYLOADS = st.lists(PIECES | st.binary(max_size=30), max_size=5).map(b"".join)
+NAMES = st.sampled_from(["Nats-Sequence", "Nats-Subject", "Nats-Stream", "A", "HMSG"])
+HEADERS = st.none() | st.dictionaries(NAMES, st.sampled_from(["1", "204 EOB", "ä"]), min_size=1)
+
+
+@given(messages=st.lists(st.tuples(PAYLOADS, HEADERS), min_size=1, max_size=12))
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_messages_are_read_as_nats_py_reads_them(
+    server_admin: Admin,
+    server: EmbeddedServer,
+    messages: list[tuple[bytes, dict[str, str] | None]],
+) -> None:
+    stream = f"H{uuid.uuid4().hex[:12]}"
+    server_admin.create_stream(stream, storage="memory")
+    for payload, headers in messages:
+        server_admin.publish(f"{stream}.a", payload, headers)
+    rows = read_stream({"nats.url": server.url, "nats.stream.name": stream})
+    stored = server_admin.read_all(stream)
+    server_admin.delete_stream(stream)
+    assert [(r["streamSeq"], r["content"], {k: v[0] for k, v in r["headers"]}) for r in rows] == [
+        (m.seq, m.payload, m.headers or {}) for m in stored
     ]
 
 

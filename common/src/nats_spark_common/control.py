@@ -33,7 +33,6 @@ from .jetstream import (
     StreamInfo,
     api_prefix,
     encode,
-    is_no_message,
     parse_json,
 )
 from .retry import retrying
@@ -169,17 +168,6 @@ class Control:
         """The names of the streams that match a shell-style pattern, sorted."""
         names: Iterable[str] = self._pages("STREAM.NAMES", "streams")
         return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
-
-    def next_message(self, stream: str, seq: int, subject: str = ">") -> tuple[int, str] | None:
-        """Sequence and time of the leader's first message from ``seq`` upward; None without one."""
-        request = {"seq": seq, "next_by_subj": subject}
-        try:
-            message = self.api(f"STREAM.MSG.GET.{stream}", request)["message"]
-        except ServerError as error:
-            if is_no_message(error):
-                return None
-            raise
-        return int(message["seq"]), str(message["time"])
 
     def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
         """The sequence of the first message stored at or after a time; ``last_seq + 1`` if none.

@@ -254,12 +254,6 @@ class NatsSettings(BaseSettings):
                 "or nats.stream.pattern to a glob over stream names"
             )
 
-    def require_durable(self) -> str:
-        """The durable's name. Raises ``OptionError`` where it is not set."""
-        if not self.durable_name:
-            raise OptionError("no durable is named: set nats.durable.name")
-        return self.durable_name
-
     def connection_key(self) -> str:
         """The same for settings that reach the same servers as the same user; tells no secret."""
         parts = []

@@ -118,6 +118,8 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                     else loss.recreated(name, reached.created, info.created)
                 )
                 continue
+            if info.last_seq < reached.seq:
+                self._tell(loss.truncated(info, reached.seq))
             first = begun.seq + 1
             lost = loss.lost_messages(info, first, reached.seq)
             if lost:

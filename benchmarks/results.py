@@ -1,0 +1,107 @@
+"""What a run measured, as values; and the ratios that follow from them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+PULL, RAW, DECODE = "pull", "raw", "decode"
+WHOLE, TRIGGER, BATCH = "query", "trigger", "batch"
+WHOLE_2, TRIGGER_2, BATCH_2 = "query_2", "trigger_2", "batch_2"
+
+#: In the order in which they are shown.
+LABELS = {
+    PULL: "nats-py pull fetch",
+    RAW: "raw socket, thrown away",
+    DECODE: "decode alone, one core",
+    WHOLE: "nats-v2, whole query",
+    TRIGGER: "nats-v2, triggers of the query",
+    BATCH: "nats-v2, addBatch",
+    WHOLE_2: "nats-v2, subject and content: whole query",
+    TRIGGER_2: "nats-v2, subject and content: triggers",
+    BATCH_2: "nats-v2, subject and content: addBatch",
+}
+
+_RATIOS = {
+    "d/a": (WHOLE, PULL),
+    "d/b": (WHOLE, RAW),
+    "d/b, triggers": (TRIGGER, RAW),
+    "d/b, subject and content": (WHOLE_2, RAW),
+    "c/b": (DECODE, RAW),
+}
+
+#: What the 200-byte sizes have to reach, and the memory ratio not to pass.
+TARGETS: dict[str, float] = {"d/a": 8.0, "d/b": 0.5, "c/b": 1.2}
+MEMORY_TARGET = 1.2
+
+
+@dataclass
+class SizeResult:
+    """One payload size.
+
+    Attributes:
+        rates: messages per second by side, one a round.
+        usage: core-seconds per million messages of the whole query, by who spent them.
+        elsewhere: cores that processes which are none of ours kept busy meanwhile, by side.
+    """
+
+    size: int
+    messages: int
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    usage: dict[str, list[float]] = field(default_factory=dict)
+    elsewhere: dict[str, list[float]] = field(default_factory=dict)
+
+    def add_elsewhere(self, side: str, cores: float) -> None:
+        self.elsewhere.setdefault(side, []).append(cores)
+
+    def add_usage(self, seconds: dict[str, float]) -> None:
+        """Add the core-seconds of one query over all columns."""
+        for kind, value in seconds.items():
+            self.usage.setdefault(kind, []).append(value / self.messages * 1e6)
+
+    def add(self, side: str, rate: float) -> None:
+        self.rates.setdefault(side, []).append(rate)
+
+    def rate(self, side: str) -> float:
+        return median(self.rates[side])
+
+    def ratios(self) -> dict[str, float]:
+        """Medians of each round's ratio: what slows a round slows both of its sides."""
+        return {
+            name: median(a / b for a, b in zip(self.rates[top], self.rates[low], strict=True))
+            for name, (top, low) in _RATIOS.items()
+            if top in self.rates and low in self.rates
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "size": self.size,
+            "messages": self.messages,
+            "rates": {side: [round(rate) for rate in rates] for side, rates in self.rates.items()},
+            "core_seconds_per_million": {
+                kind: [round(value, 2) for value in values] for kind, values in self.usage.items()
+            },
+            "cores_elsewhere": {
+                side: [round(cores, 2) for cores in values]
+                for side, values in self.elsewhere.items()
+            },
+            "ratios": {name: round(value, 3) for name, value in self.ratios().items()},
+        }
+
+
+@dataclass(frozen=True)
+class MemoryResult:
+    """Peak bytes of a worker by number of messages that its task reads."""
+
+    small_count: int
+    large_count: int
+    small: list[int]
+    large: list[int]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.large) / median(self.small)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "ratio": round(self.ratio, 3)}

@@ -1,0 +1,50 @@
+"""Who used the processor's cores: the server, Spark's JVM, its Python workers, anybody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+SERVER, JVM, PYTHON, ELSEWHERE = "nats-server", "JVM", "Python workers", "elsewhere"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Core-seconds up to now by kind; subtract an earlier one for those of a span."""
+
+    seconds: dict[str, float]
+
+    @staticmethod
+    def now(server_pid: int) -> Usage:
+        """The processes below this one, by kind; ``elsewhere`` is all that is none of ours."""
+        found = {SERVER: _own(psutil.Process(server_pid)), JVM: 0.0, PYTHON: 0.0}
+        this = psutil.Process()
+        for process in this.children(recursive=True):
+            try:
+                if process.pid == server_pid:
+                    continue
+                if process.name() == "java":
+                    found[JVM] += _own(process)
+                    found[PYTHON] += _ended_children(process)
+                else:
+                    found[PYTHON] += _own(process) + _ended_children(process)
+            except psutil.Error:
+                continue
+        times = psutil.cpu_times()
+        busy = times.user + times.nice + times.system
+        found[ELSEWHERE] = busy - sum(found.values()) - _own(this)
+        return Usage(found)
+
+    def __sub__(self, before: Usage) -> dict[str, float]:
+        return {kind: max(0.0, now - before.seconds[kind]) for kind, now in self.seconds.items()}
+
+
+def _own(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _ended_children(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.children_user + times.children_system)
