@@ -6,6 +6,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import nats.errors
+from nats.js.errors import APIError
+
 from nats_spark_common.embedded import EmbeddedServer
 
 from .admin import Admin, wait_until
@@ -22,7 +25,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def cluster(size: int = 3) -> Iterator[list[EmbeddedServer]]:
-    """Servers that have found each other and elected a meta leader."""
+    """Servers that have found each other and can place replicated streams."""
     ports = free_ports(size)
     routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
     servers = [
@@ -38,14 +41,15 @@ def cluster(size: int = 3) -> Iterator[list[EmbeddedServer]]:
             server.start()
         admin = Admin(servers[0].url)
         stack.callback(admin.close)
-        wait_until(lambda: _peers(servers) == size)
+        wait_until(lambda: _places_replicas(admin, size))
         yield servers
 
 
-def _peers(servers: list[EmbeddedServer]) -> int:
-    """How many peers the meta leader counts, itself included; 0 while there is none."""
-    for server in servers:
-        meta = server.statistics("jsz").get("meta_cluster") or {}
-        if meta.get("leader"):
-            return int(meta.get("cluster_size", 0))
-    return 0
+def _places_replicas(admin: Admin, replicas: int) -> bool:
+    """Whether the cluster has so many peers that it can place a stream on."""
+    try:
+        admin.create_stream("READY", num_replicas=replicas)
+    except (APIError, nats.errors.TimeoutError, TimeoutError):
+        return False
+    admin.delete_stream("READY")
+    return True

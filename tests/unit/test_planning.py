@@ -295,7 +295,7 @@ def test_what_is_no_subject_is_not_pushed(subject: str) -> None:
     assert bounds_of([EqualTo(("subject",), subject)]).subjects == ()
 
 
-@given(st.integers(0, 250_000_000_000 * 10**9))
+@given(st.integers(0, (1 << 63) - 1))
 def test_times_survive_their_text(ns: int) -> None:
     assert rfc3339_to_ns(ns_to_rfc3339(ns)) == ns
 

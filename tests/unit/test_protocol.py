@@ -16,6 +16,7 @@ from nats_spark_common.protocol import (
     header_pairs,
     header_status,
     parse,
+    pub,
 )
 
 OPERATIONS: list[tuple[bytes, Event]] = [
@@ -64,11 +65,57 @@ def test_operations_are_parsed_wherever_the_bytes_are_cut(
         b"MSG a 1 3\r\nabcd\r\n",
         b"HMSG a 1 20 10\r\n" + b"x" * 10 + b"\r\n",
         b"INFO nothing\r\n",
+        b"INFO []\r\n",
+        b"MSG a 1 -2\r\n\r\n",
+        b"MSG a 1 1 2 3\r\nabc\r\n",
+        b"HMSG a 1 2\r\nab\r\n",
+        b"HMSG a 1 -4 -2\r\n\r\n",
+        b"HMSG a 1 x 10\r\n" + b"x" * 10 + b"\r\n",
+        b"MSG a 1 3\r\nab\r\n\r\n",
+        b"\r\n",
+        b"PINGS\r\n",
     ],
 )
 def test_what_is_not_the_protocol_is_an_error(bad: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(bad)
+
+
+def test_a_header_can_hold_no_more_than_the_message() -> None:
+    with pytest.raises(ProtocolError, match="does not end where its length says"):
+        parse(b"HMSG a 1 4 3\r\nabc\r\n")
+
+
+def test_what_precedes_an_incomplete_operation_is_handed_out() -> None:
+    assert parse(b"PING\r\nMSG a 1 5\r\nab") == ([PING_SIGNAL], 6)
+
+
+def test_a_long_payload_is_awaited_without_an_error() -> None:
+    assert parse(b"MSG a 1 9000000\r\n" + b"x" * (2 << 20)) == ([], 0)
+
+
+@pytest.mark.parametrize("line", [b"ping\r\n", b"Ping\r\n"])
+def test_signals_are_known_in_any_case(line: bytes) -> None:
+    assert parse(line) == ([PING_SIGNAL], 6)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_operations_or_a_protocol_error(data: bytes) -> None:
+    try:
+        _, consumed = parse(data)
+    except ProtocolError:
+        return
+    assert 0 <= consumed <= len(data)
+
+
+@given(st.binary(max_size=80), st.text("abc.", min_size=1, max_size=9))
+def test_what_is_published_is_what_arrives(payload: bytes, subject: str) -> None:
+    sent = pub(subject, "re.ply", payload)
+    line, rest = sent.split(b"\r\n", 1)
+    delivered = line.replace(b"PUB " + subject.encode(), b"MSG " + subject.encode() + b" 1", 1)
+    events, consumed = parse(delivered + b"\r\n" + rest)
+    assert events == [Msg(subject.encode(), b"1", b"re.ply", b"", payload)]
+    assert consumed == len(delivered) + 2 + len(rest)
 
 
 def test_a_line_without_end_is_an_error_and_not_awaited_for_ever() -> None:
@@ -81,12 +128,36 @@ def test_header_pairs_keep_order_repeats_and_empty_values() -> None:
     assert header_pairs(block) == [("B", "2"), ("A", "1"), ("B", "3"), ("E", "")]
 
 
+def test_header_pairs_replace_what_is_not_utf_8() -> None:
+    assert header_pairs(b"NATS/1.0\r\n\xe4: \xff\r\n\r\n") == [("\ufffd", "\ufffd")]
+
+
+def test_a_value_keeps_its_colons_and_inner_spaces() -> None:
+    assert header_pairs(b"NATS/1.0\r\nA:  b: c  d \r\n\r\n") == [("A", "b: c  d")]
+
+
+def test_a_line_without_colon_is_a_name_without_value() -> None:
+    assert header_pairs(b"NATS/1.0\r\nA\r\n\r\n") == [("A", "")]
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"NATS/1.0", b"NATS/1.0\r\n\r\n", b"NATS/1.0 204 EOB\r\n\r\n"]
+)
+def test_a_block_without_headers_has_no_pairs(block: bytes) -> None:
+    assert header_pairs(block) == []
+
+
 @pytest.mark.parametrize(
     ("block", "status"),
     [
         (b"NATS/1.0\r\n\r\n", (0, "")),
         (b"NATS/1.0 503\r\n\r\n", (503, "")),
         (b"NATS/1.0 404 Message Not Found\r\nA: 1\r\n\r\n", (404, "Message Not Found")),
+        (b"NATS/1.0  409   Leadership Change \r\n\r\n", (409, "Leadership Change")),
+        (b"NATS/1.0 408 \xff\r\n\r\n", (408, "\ufffd")),
+        (b"NATS/1.0 no status\r\n\r\n", (0, "")),
+        (b"NATS/1.0 " + b"9" * 5000 + b"\r\n\r\n", (0, "")),
+        (b"", (0, "")),
     ],
 )
 def test_header_status(block: bytes, status: tuple[int, str]) -> None:

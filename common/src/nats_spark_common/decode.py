@@ -39,10 +39,11 @@ from .messages import (
     headers_array,
     text,
 )
-from .protocol import HEADER_VERSION, Event, Msg, header_status, parse
+from .protocol import CRLF, HEADER_VERSION, Event, Msg, header_status, parse
 from .timestamps import rfc3339_to_ns
 
 CR = 13
+LF = 10
 SPACE = 32
 
 #: The server's headers, in the order in which it writes them after the message's own.
@@ -112,7 +113,7 @@ def decode(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
     """
     try:
         return _decode_fast(data, mark, fields)
-    except (_Irregular, ProtocolError):
+    except (_Irregular, ProtocolError, IndexError):
         return decode_carefully(data, mark, fields)
 
 
@@ -128,30 +129,39 @@ def decode_carefully(data: bytes, mark: bytes, fields: frozenset[str]) -> Decode
         if not isinstance(event, Msg) or event.subject != inbox:
             others.append(event)
             continue
+        if not event.header.endswith(CRLF + CRLF):
+            raise ProtocolError(
+                f"headers do not end where their length says: {event.header[:200]!r}"
+            )
         values = _server_headers(event.header)
         if values is None:
             status = _status(event.header)
             continue
         own = _own_headers(event.header)
         time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
-        try:
-            seq, before = int(values[_SEQUENCE]), int(values[_LAST])
-        except ValueError:
-            raise ProtocolError(f"a sequence is no number: {event.header[-300:]!r}") from None
+        seq = _sequence(values[_SEQUENCE])
         found.append(Message(seq, values[_SUBJECT], time, own, event.payload))
-        previous.append(before)
+        previous.append(_sequence(values[_LAST]))
     return Decoded(
         from_messages(found, fields), np.array(previous, np.int64), status, others, consumed
     )
 
 
 def _server_headers(header: bytes) -> list[bytes] | None:
-    """The values of the six last headers; None where they are not the server's: a status frame."""
-    lines = header.split(b"\r\n")[-_COUNT - 2 : -2]
+    """The values of the six last headers; None where they are not the server's: a status frame.
+
+    The server drops two bytes at the end of the message's own headers, taking them for the blank
+    line, and writes on. It stores blocks that do not end in one too, and then the first of its
+    headers stands in the midst of a line.
+    """
+    lines = header.split(CRLF)[-_COUNT - 2 : -2]
     if len(lines) < _COUNT:
         return None
-    values = []
-    for line, name in zip(lines, SERVER_HEADERS, strict=True):
+    _, found, stream = lines[_STREAM].rpartition(SERVER_HEADERS[_STREAM])
+    if not found:
+        return None
+    values = [stream]
+    for line, name in zip(lines[1:], SERVER_HEADERS[1:], strict=True):
         if not line.startswith(name):
             return None
         values.append(line[len(name) :])
@@ -159,15 +169,22 @@ def _server_headers(header: bytes) -> list[bytes] | None:
 
 
 def _own_headers(header: bytes) -> bytes:
-    return b"\r\n".join(header.split(b"\r\n")[: -_COUNT - 2])
+    lines = CRLF.join(header.split(CRLF)[: -_COUNT - 1])
+    return lines.rpartition(SERVER_HEADERS[_STREAM])[0].removesuffix(CRLF)
 
 
 def _status(header: bytes) -> Status:
     code, words = header_status(header)
-    if not code:
+    if not code or header.count(CRLF) > _COUNT:  # that is a message's, and not as it should be
         raise ProtocolError(f"neither a message nor a status: {header[:200]!r}")
     _, found, rest = header.rpartition(b"Nats-Last-Sequence: ")
-    return Status(code, words, int(rest.split(b"\r\n", 1)[0]) if found else None)
+    return Status(code, words, _sequence(rest.split(b"\r\n", 1)[0]) if found else None)
+
+
+def _sequence(digits: bytes) -> int:
+    if digits.isdigit() and len(digits) <= 19 and int(digits) < 1 << 63:
+        return int(digits)
+    raise ProtocolError(f"not a sequence: {digits[:80]!r}")
 
 
 def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
@@ -197,7 +214,7 @@ def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
 
     status = None
     if len(starts):
-        header = _header_alone(segments[len(starts)])
+        header = _header_alone(data[starts[-1] : ends[-1]])
         if header.startswith(HEADER_VERSION + b" ") and _server_headers(header) is None:
             status = _status(header)
             starts, ends = starts[:-1], ends[:-1]
@@ -224,9 +241,9 @@ def _frame_length(segment: bytes) -> int | None:
 
 
 def _header_alone(segment: bytes) -> bytes:
-    """The header block of a frame without payload, as a status frame is; else nothing."""
+    """The header block of a whole frame without payload, as a status frame is; else nothing."""
     sizes = _sizes(segment)
-    if sizes is None or sizes[1] != sizes[2]:
+    if sizes is None or sizes[1] != sizes[2] or sizes[0] + sizes[2] + 2 != len(segment):
         return b""
     return segment[sizes[0] : sizes[0] + sizes[1]]
 
@@ -252,12 +269,16 @@ def _columns(
     blank = np.searchsorted(line_ends, body - 2)
     if (
         (head + total + 2 != ends).any()
+        or (octets[ends - 2] != CR).any()
+        or (octets[ends - 1] != LF).any()
         or (header_size > total).any()
         or (blank - first_line < _COUNT + 2).any()
         or (line_ends[np.minimum(blank, len(line_ends) - 1)] != body - 2).any()
     ):
         raise _Irregular
     lines = line_ends[(blank - _COUNT - 1)[:, None] + np.arange(_COUNT + 1)]
+    if (octets[lines[:, 0] + 1] != LF).any():
+        raise _Irregular
     begin = lines[:, :-1] + 2
     words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
     for column, probe in enumerate(_PROBES):
@@ -333,6 +354,8 @@ class _Spans:
         except pa.ArrowInvalid:
             raise _Irregular from None
         values: Int64s = numbers.to_numpy(zero_copy_only=False)
+        if (values < 0).any():
+            raise _Irregular
         return values
 
     def times(self, starts: Int64s, ends: Int64s) -> pa.Array:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import JetStreamUnavailableError, ServerError, StreamNotFoundError
+from .errors import JetStreamUnavailableError, ProtocolError, ServerError, StreamNotFoundError
 from .protocol import Msg, header_status
 from .settings import NatsSettings
 
@@ -93,6 +93,7 @@ def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
         JetStreamUnavailableError: nobody answers at ``subject``: no JetStream for this account.
         StreamNotFoundError: the stream does not exist.
         ServerError: any other error, with the server's codes and words.
+        ProtocolError: the reply is not what JetStream sends.
     """
     code, _ = header_status(reply.header) if reply.header else (0, "")
     if code == 503:
@@ -105,10 +106,15 @@ def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
 
 def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
     """`parse_reply` for a payload alone."""
-    answer: dict[str, Any] = json.loads(payload)
-    error = answer.get("error")
-    if error is None:
+    try:
+        answer = json.loads(payload)
+    except ValueError:
+        answer = None
+    error = answer.get("error") if isinstance(answer, dict) else payload
+    if isinstance(answer, dict) and error is None:
         return answer
+    if not isinstance(error, dict):
+        raise ProtocolError(f"{subject}: not an answer of JetStream: {payload[:80]!r}")
     err_code = int(error.get("err_code", 0))
     words = str(error.get("description", "unknown error"))
     if err_code == STREAM_NOT_FOUND:

@@ -72,8 +72,8 @@ def from_messages(items: Sequence[Message], fields: frozenset[str]) -> Messages:
     if "headers" in fields:
         columns["headers"] = headers_array(len(items), enumerate(m.header for m in items))
     if "timestamp" in fields:
-        times = np.fromiter((m.time_ns for m in items), np.int64, len(items))
-        columns["timestamp"] = pa.array(times // 1000).cast(TIMESTAMP_TYPE)
+        times = np.fromiter((m.time_ns // 1000 for m in items), np.int64, len(items))
+        columns["timestamp"] = pa.array(times).cast(TIMESTAMP_TYPE)
     return Messages(np.fromiter((m.seq for m in items), np.int64, len(items)), columns)
 
 

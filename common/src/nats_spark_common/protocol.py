@@ -133,7 +133,9 @@ def header_status(header: bytes) -> tuple[int, str]:
     """The status code and text of a header block's first line; ``(0, "")`` where it has none."""
     line = header[: header.find(CRLF)]
     code, _, text = line[len(HEADER_VERSION) :].strip().partition(b" ")
-    return (int(code), text.strip().decode("utf-8", "replace")) if code.isdigit() else (0, "")
+    if not (code.isdigit() and len(code) == 3):
+        return 0, ""
+    return int(code), text.strip().decode("utf-8", "replace")
 
 
 def header_pairs(header: bytes) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ _LONGEST_PAUSE = 5.0
 
 def pause(attempt: int) -> float:
     """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five."""
-    return float(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+    return float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
 
 
 def retrying(
