@@ -85,8 +85,8 @@ def test_a_time_after_the_last_message_waits_for_the_next(options: dict[str, str
 
 @pytest.mark.usefixtures("filled")
 def test_a_time_in_the_future_is_refused(options: dict[str, str]) -> None:
-    with pytest.raises(OptionError, match=r"nats\.start=2999.*future"):
-        read_stream({**options, "nats.start": "2999-01-01T00:00:00Z"})
+    with pytest.raises(OptionError, match=r"nats\.start=2199.*future"):
+        read_stream({**options, "nats.start": "2199-01-01T00:00:00Z"})
 
 
 def test_a_sequence_that_is_no_longer_stored_is_data_loss(
