@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -14,20 +14,32 @@ from pyspark.sql.datasource import (
     Filter,
     GreaterThan,
     GreaterThanOrEqual,
+    In,
+    IsNull,
     LessThan,
     LessThanOrEqual,
+    Not,
+    StringEndsWith,
     StringStartsWith,
 )
 
 from nats_spark_common import OptionError, ProtocolError
 from nats_spark_common.admission import Available, Pace, admit, worth_a_batch
 from nats_spark_common.jetstream import StreamInfo
-from nats_spark_common.loss import lost_messages
+from nats_spark_common.loss import lost_messages, recreated, truncated, vanished
+from nats_spark_common.messages import text as text_of
 from nats_spark_common.offsets import Offset, StreamOffset
 from nats_spark_common.ranges import StreamRange, split
-from nats_spark_common.subjects import matches, matches_any, narrow, overlap, prefix_filter
+from nats_spark_common.subjects import (
+    is_literal,
+    matches,
+    matches_any,
+    narrow,
+    overlap,
+    prefix_filter,
+)
 from nats_spark_common.timestamps import ns_to_rfc3339, rfc3339_to_ns
-from pyspark_nats_v2.pushdown import bounds_of
+from pyspark_nats_v2.pushdown import Bounds, bounds_of
 
 SPANS = st.lists(
     st.tuples(st.integers(1, 1000), st.integers(0, 100_000)).map(
@@ -108,6 +120,38 @@ def test_the_estimated_bytes_stay_within_the_limit(
     assert estimate <= size + one_of_each
 
 
+@given(AVAILABLE, st.integers(1, 10**6))
+def test_a_limit_is_used_up_but_for_what_does_not_divide(
+    available: dict[str, Available], limit: int
+) -> None:
+    total = sum(each.count for each in available.values())
+    unused = min(limit, total) - sum(admit(available, limit, None).values())
+    assert 0 <= unused <= len(available)
+
+
+@given(AVAILABLE)
+def test_without_limits_all_is_admitted(available: dict[str, Available]) -> None:
+    assert admit(available, None, None) == {n: each.count for n, each in available.items()}
+
+
+@given(AVAILABLE, st.integers(1, 10**6), st.integers(1, 10**9))
+def test_a_second_limit_never_admits_more(
+    available: dict[str, Available], messages: int, size: int
+) -> None:
+    both = sum(admit(available, messages, size).values())
+    assert both <= sum(admit(available, messages, None).values())
+
+
+def test_a_limit_is_shared_in_proportion_to_the_backlogs() -> None:
+    available = {"A": Available(900, 1), "B": Available(100, 1)}
+    assert admit(available, 100, None) == {"A": 90, "B": 10}
+
+
+def test_a_limit_of_bytes_is_shared_in_proportion_to_the_backlogs() -> None:
+    available = {"A": Available(900, 10), "B": Available(100, 10)}
+    assert admit(available, None, 1000) == {"A": 90, "B": 10}
+
+
 @pytest.mark.parametrize(
     ("count", "least", "waited", "worth"),
     [(0, 0, 99, False), (1, 0, 0, True), (4, 5, 1, False), (5, 5, 0, True), (4, 5, 10, True)],
@@ -140,6 +184,50 @@ def test_a_small_quick_batch_does_not_slow_the_pace() -> None:
     assert pace.limit == first
 
 
+def test_the_pace_keeps_a_smallest_batch() -> None:
+    pace = Pace(target=1.0)
+    pace.begin(1, now=0.0)
+    pace.finish(now=1e9)
+    assert pace.limit == 100
+
+
+def test_an_end_without_a_beginning_leaves_the_pace() -> None:
+    pace = Pace(target=1.0)
+    first = pace.limit
+    pace.finish(now=5.0)
+    assert pace.limit == first
+
+
+def test_a_batch_sets_the_pace_once() -> None:
+    pace = Pace(target=1.0)
+    pace.begin(pace.limit, now=0.0)
+    pace.finish(now=2.0)
+    after = pace.limit
+    pace.finish(now=200.0)
+    assert pace.limit == after
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 10**6)), max_size=20))
+def test_the_pace_always_allows_something(batches: list[tuple[int, float]]) -> None:
+    pace, now = Pace(target=0.5), 0.0
+    for count, took in batches:
+        pace.begin(min(count, pace.limit), now)
+        now += took
+        pace.finish(now)
+    assert pace.limit >= 100
+
+
+@given(st.floats(1.0, 10**5))
+def test_the_pace_settles_where_a_batch_takes_as_long_as_it_should(rate: float) -> None:
+    pace, now = Pace(target=2.0), 0.0
+    for _ in range(30):
+        count = pace.limit
+        pace.begin(count, now)
+        now += count / rate
+        pace.finish(now)
+    assert pace.limit == pytest.approx(max(100, 2.0 * rate), rel=0.02)
+
+
 OFFSETS = st.dictionaries(
     st.text(min_size=1, max_size=8),
     st.builds(StreamOffset, st.integers(0, (1 << 63) - 1), st.text(max_size=12)),
@@ -160,11 +248,39 @@ def test_an_offset_survives_the_checkpoint(offset: Offset) -> None:
         {"v": 2, "streams": {}},
         {"v": 1, "streams": {"S": 5}},
         {"v": 1, "streams": {"S": {"seq": "x", "created": ""}}},
+        {"v": 1, "streams": {"S": {"seq": None, "created": ""}}},
+        {"v": 1, "streams": {"S": {"seq": 5}}},
+        {"v": 1, "streams": []},
+        {"v": 1},
+        {"v": "1", "streams": {}},
+        [],
+        "0",
+        5,
+        None,
     ],
 )
 def test_a_foreign_offset_is_refused(foreign: dict[str, object]) -> None:
-    with pytest.raises(OptionError, match="was not written by this source"):
+    with pytest.raises(OptionError, match=r"checkpointLocation: .* was not written by this source"):
         Offset.from_json(foreign)
+
+
+def test_equal_offsets_look_alike() -> None:
+    one, two = StreamOffset(1, "x"), StreamOffset(2, "y")
+    texts = [json.dumps(Offset(o).to_json()) for o in ({"A": one, "B": two}, {"B": two, "A": one})]
+    assert texts[0] == texts[1]
+
+
+def test_an_offset_knows_only_its_streams() -> None:
+    offset = Offset({"A": StreamOffset(1, "x")})
+    assert (offset.get("A"), offset.get("B")) == (StreamOffset(1, "x"), None)
+
+
+def test_the_end_of_a_stream_is_behind_its_last_message() -> None:
+    assert StreamOffset.end_of(info(3, 9)) == StreamOffset(9, "now")
+
+
+def test_the_head_of_a_stream_is_before_its_first_message() -> None:
+    assert StreamOffset.head_of(info(3, 9)) == StreamOffset(2, "now")
 
 
 def info(first: int, last: int, messages: int = 1) -> StreamInfo:
@@ -180,6 +296,24 @@ def test_only_what_left_the_head_is_lost(
 ) -> None:
     words = lost_messages(info(first_seq, 30), *wanted)
     assert (words is None) if lost is None else (lost in str(words))
+
+
+def test_of_an_empty_range_nothing_is_lost() -> None:
+    assert lost_messages(info(20, 30), 9, 8) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        str(lost_messages(info(5, 30), 1, 9)),
+        recreated("S", "then", "now"),
+        vanished("S"),
+        truncated(info(1, 30), 40),
+    ],
+)
+def test_every_loss_names_the_stream_and_the_option_that_governs_it(words: str) -> None:
+    assert "stream 'S'" in words
+    assert "nats.fail.on.data.loss=false" in words
 
 
 def test_an_empty_stream_reports_its_head_behind_its_end() -> None:
@@ -225,9 +359,8 @@ def test_a_filter_lies_within_another_only_if_its_subjects_do(one: str, other: s
 
 
 @given(FILTERS, FILTERS)
-def test_filters_overlap_if_a_subject_fits_both(one: str, other: str) -> None:
-    if taken_by(one) & taken_by(other):
-        assert overlap(one, other)
+def test_filters_overlap_where_a_subject_fits_both_and_nowhere_else(one: str, other: str) -> None:
+    assert overlap(one, other) == bool(taken_by(one) & taken_by(other))
 
 
 @given(st.lists(FILTERS, max_size=3).map(tuple), FILTERS)
@@ -236,6 +369,50 @@ def test_narrowing_keeps_everything_that_fits_both(filters: tuple[str, ...], ext
     narrowed = narrow(filters, extra)
     kept = set() if narrowed is None else {s for s in EVERY_SUBJECT if matches_any(narrowed, s)}
     assert wanted <= kept
+
+
+@given(st.lists(FILTERS, max_size=3).map(tuple), FILTERS)
+def test_narrowing_takes_nothing_that_neither_asks_for(
+    filters: tuple[str, ...], extra: str
+) -> None:
+    assert set(narrow(filters, extra) or ()) <= {*filters, extra}
+
+
+def test_filters_that_exclude_each_other_narrow_to_nothing() -> None:
+    assert narrow(("a.*",), "b.>") is None
+
+
+def test_no_filters_take_every_subject() -> None:
+    assert matches_any((), "any.thing")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("orders", None),
+        ("", None),
+        ("orders.", "orders.>"),
+        ("orders.eu", "orders.>"),
+        ("orders.eu.b", "orders.eu.>"),
+        ("orders..x", None),
+        (".x", None),
+        ("a.*.x", None),
+        ("a.>.x", None),
+        ("a b.x", None),
+    ],
+)
+def test_a_prefix_becomes_the_narrowest_filter_or_none(prefix: str, expected: str | None) -> None:
+    assert prefix_filter(prefix) == expected
+
+
+@pytest.mark.parametrize("subject", ["a", "a.b", "$JS.API", "a*b.c>", "grün.日本"])
+def test_a_subject_of_a_message_is_literal(subject: str) -> None:
+    assert is_literal(subject)
+
+
+@pytest.mark.parametrize("subject", ["", ".", "a.", ".a", "a..b", "*", "a.>", "a b", "a\tb", "a\0"])
+def test_what_no_message_can_have_as_subject_is_not_literal(subject: str) -> None:
+    assert not is_literal(subject)
 
 
 @given(st.text(alphabet="ab.", max_size=5))
@@ -295,9 +472,71 @@ def test_what_is_no_subject_is_not_pushed(subject: str) -> None:
     assert bounds_of([EqualTo(("subject",), subject)]).subjects == ()
 
 
+RAW_SUBJECTS = st.sampled_from(
+    [b"a", b"a.b", b"a.b.c", b"b.a", b"a.\xff", b"a.\xff.c", "ä.b".encode()]
+)
+WRITTEN = st.sampled_from(["a", "a.b", "a.", "a.b.", "a.\ufffd", "a.\ufffd.", "ä.", "ä.b", "b", ""])
+
+
+@given(
+    RAW_SUBJECTS,
+    st.lists(st.tuples(st.sampled_from([EqualTo, StringStartsWith]), WRITTEN), max_size=3),
+)
+def test_a_subject_that_passes_the_filters_is_taken_by_the_filter_subjects(
+    raw: bytes, by_subject: list[tuple[type, str]]
+) -> None:
+    column = text_of(raw)
+    passes = all(
+        column == value if kind is EqualTo else column.startswith(value)
+        for kind, value in by_subject
+    )
+    pushed = bounds_of([kind(("subject",), value) for kind, value in by_subject]).subjects
+    stored = raw.decode("utf-8", "surrogateescape")  # the server compares bytes
+    assert all(matches(each, stored) for each in pushed) or not passes
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        IsNull(("streamSeq",)),
+        In(("streamSeq",), (1, 2)),
+        Not(EqualTo(("streamSeq",), 5)),
+        EqualTo(("content",), b"x"),
+        EqualTo(("headers", "streamSeq"), 5),
+        EqualTo(("streamSeq",), None),
+        GreaterThan(("timestamp",), None),
+        GreaterThan(("timestamp",), datetime(2024, 5, 1)),  # without a zone
+        StringEndsWith(("subject",), "a.b"),
+        GreaterThan(("subject",), "a.b"),
+    ],
+)
+def test_a_filter_that_is_not_understood_sets_no_bounds(unknown: Filter) -> None:
+    assert bounds_of([unknown]) == Bounds()
+
+
+@pytest.mark.parametrize("kind", list(COMPARE))
+def test_a_time_in_another_zone_is_the_same_moment(kind: type) -> None:
+    there = datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    here = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert bounds_of([kind(("timestamp",), there)]) == bounds_of([kind(("timestamp",), here)])
+
+
 @given(st.integers(0, (1 << 63) - 1))
 def test_times_survive_their_text(ns: int) -> None:
     assert rfc3339_to_ns(ns_to_rfc3339(ns)) == ns
+
+
+@pytest.mark.parametrize("digits", range(10))
+def test_fractions_have_up_to_nine_digits(digits: int) -> None:
+    fraction = "987654321"[:digits]
+    text = f"1970-01-01T00:00:00{'.' if digits else ''}{fraction}Z"
+    assert rfc3339_to_ns(text) == int(fraction.ljust(9, "0"))
+
+
+@pytest.mark.parametrize("text", ["2262-04-11T23:47:16.854775808Z", "9999-12-31T23:59:59Z"])
+def test_a_time_past_64_bits_of_nanoseconds_is_refused(text: str) -> None:
+    with pytest.raises(ProtocolError, match="64 bits"):
+        rfc3339_to_ns(text)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +545,12 @@ def test_times_survive_their_text(ns: int) -> None:
         ("1970-01-01T00:00:01Z", 10**9),
         ("1970-01-01T02:00:00.5+02:00", 5 * 10**8),
         ("1970-01-01t00:00:00.123456789z", 123_456_789),
+        ("1970-01-01 00:00:00Z", 0),
+        ("1970-01-01T00:00:00.1234567899Z", 123_456_789),
+        ("1969-12-31T23:59:59.5Z", -5 * 10**8),
+        ("1970-01-01T00:00:00-00:30", 1800 * 10**9),
+        ("2024-02-29T00:00:00Z", 1_709_164_800 * 10**9),
+        ("2262-04-11T23:47:16.854775807Z", (1 << 63) - 1),
     ],
 )
 def test_times_in_other_spellings(text: str, ns: int) -> None:
@@ -313,7 +558,21 @@ def test_times_in_other_spellings(text: str, ns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2024-01-01", "2024-01-01T00:00:00", "2024-13-01T00:00:00Z"]
+    "text",
+    [
+        "",
+        "now",
+        "2024-01-01",
+        "2024-01-01T00:00:00",
+        "2024-13-01T00:00:00Z",
+        "2023-02-29T00:00:00Z",
+        "2024-01-01T00:00:60Z",
+        "2024-01-01T00:00:00.Z",
+        "2024-01-01T00:00:00Z ",
+        "2024-01-01T00:00:00+25:00",
+        "24-01-01T00:00:00Z",
+        "\u0662024-01-01T00:00:00Z",
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="not an RFC 3339 time"):

@@ -47,8 +47,9 @@ class Messages:
 
     def between(self, first: int, last: int) -> Messages:
         """The messages whose sequences lie in ``first``..``last``, both included."""
-        start, stop = np.searchsorted(self.seqs, (first, last + 1))
-        return self.slice(int(start), max(int(start), int(stop)))
+        start = int(np.searchsorted(self.seqs, first, "left"))
+        stop = int(np.searchsorted(self.seqs, last, "right"))
+        return self.slice(start, max(start, stop))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from nats_spark_common.subjects import is_literal, prefix_filter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND_NS = 1000
+_REPLACED = "\ufffd"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def _nanoseconds(value: Any) -> int | None:
 
 
 def _by_subject(bounds: Bounds, each: Filter) -> Bounds:
+    if _REPLACED in str(getattr(each, "value", "")):
+        return bounds  # the column shows it for bytes that are not UTF-8; the server has the bytes
     match each:
         case EqualTo(value=str(subject)) if is_literal(subject):
             return bounds.on_subject(subject)
