@@ -329,6 +329,18 @@ def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
     assert rows(_decode_fast(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
 
 
+@pytest.mark.parametrize("missing", [1, 40, 130, 175])
+def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int) -> None:
+    messages = regular(50)
+    arrived = b"".join(message_frames(messages))[:-missing]
+    assert rows(_decode_fast(arrived, MARK, MESSAGE_COLUMNS)) == expected_rows(messages)[:-1]
+
+
+def test_a_subject_that_is_not_utf_8_takes_the_fast_way() -> None:
+    messages = [*regular(2), Stored(3, b"bad.\xff", 10**9, (), b"")]
+    assert rows(_decode_fast(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
+
+
 @pytest.mark.parametrize("decoder", [decode, decode_carefully])
 def test_an_answer_cut_at_any_one_byte_is_put_together_again(decoder: Decoder) -> None:
     messages = regular(2, (b"NATS/1.0 204 EOB", b"A: 1"))
@@ -449,6 +461,16 @@ def test_a_length_too_short_is_an_error_even_where_the_bytes_end_with_it(missing
     whole = message_frame(Stored(1, b"a", 0, (), b"hello world"), 0)
     with pytest.raises(ProtocolError):
         decode(lying(whole, -1, -missing)[:-missing], MARK, MESSAGE_COLUMNS)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_a_stored_status_line_among_headers_that_no_server_writes_is_an_error(
+    payload: bytes,
+) -> None:
+    message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB",), payload)
+    strange = message_frame(message, 0).replace(b"Nats-Num-Pending", b"Nats-Other-Words")
+    with pytest.raises(ProtocolError, match="neither a message nor a status"):
+        decode(strange, MARK, MESSAGE_COLUMNS)
 
 
 def numbered(sequence: bytes) -> bytes:

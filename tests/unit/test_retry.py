@@ -12,7 +12,6 @@ from nats_spark_common import (
     NatsSparkError,
     OptionError,
     TimeoutExpiredError,
-    retry,
 )
 from nats_spark_common.retry import pause, retrying
 from nats_spark_common.settings import NatsSettings
@@ -25,7 +24,7 @@ THREE = NatsSettings.from_options({"nats.stream.name": "S", "nats.retry.count": 
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were to be slept."""
     noted: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", noted.append)
+    monkeypatch.setattr("time.sleep", noted.append)
     return noted
 
 

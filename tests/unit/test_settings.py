@@ -326,6 +326,12 @@ def test_any_text_is_a_position_or_an_option_error(text: str) -> None:
     assert found.for_stream("S") is not None
 
 
+@pytest.mark.parametrize("text", ["0", str(1 << 63), "9" * 5000])
+def test_what_no_sequence_can_be_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="stream sequences begin at 1"):
+        parse_positions("nats.start", text, Earliest())
+
+
 def test_a_wrong_position_of_a_stream_names_the_stream() -> None:
     with pytest.raises(OptionError, match=r"nats\.start\[A\]='True' is none of"):
         parse_positions("nats.start", '{"A": true}', Earliest())

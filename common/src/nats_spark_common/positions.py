@@ -100,9 +100,9 @@ def _position(option: str, value: object) -> Position:
     if text.lower() == "latest":
         return Latest()
     if text.isascii() and text.isdigit() and not isinstance(value, bool):
-        if 0 < int(text) < 1 << 63:
+        if len(text) <= 19 and 0 < int(text) < 1 << 63:
             return AtSequence(int(text))
-        raise OptionError(f"{option}={text}: stream sequences begin at 1; use {_ALLOWED}")
+        raise OptionError(f"{option}={text[:40]}: stream sequences begin at 1; use {_ALLOWED}")
     try:
         return AtTime(rfc3339_to_ns(text))
     except ProtocolError:

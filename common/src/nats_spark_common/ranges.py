@@ -28,7 +28,7 @@ class StreamRange:
 
 
 def split(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> list[StreamRange]:
-    """Split ranges into about ``tasks`` pieces of even length, none below ``smallest`` sequences.
+    """Split ranges into about ``tasks`` pieces of even length, none far below ``smallest``.
 
     Every piece lies in one stream. The pieces of a stream are in order, cover its range and do not
     overlap; empty ranges yield none. A stream that is itself below ``smallest`` is one piece.
