@@ -87,7 +87,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 def local_spark(folder: Path) -> SparkSession:
     """The session of the tests; also started by processes that are to be killed."""
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
+    folder_of_python, python = os.path.split(sys.executable)
+    os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
+    os.environ["PYSPARK_PYTHON"] = python
     session = (
         SparkSession.builder.master("local[2]")
         .appName("nats-spark tests")

@@ -28,6 +28,12 @@ def find() -> Path:
         _unpack()
     if not binary.exists():
         raise NotAvailableError(f"Debian's package holds no {binary.relative_to(_CACHE)}")
+    version = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stdout
+    if f"v{VERSION}" not in version:
+        raise NotAvailableError(
+            f"this Debian has {version.strip() or 'a package that does not run'}; "
+            f"set NATS_SPARK_OLD_SERVER to the path of a nats-server {VERSION}"
+        )
     return binary
 
 

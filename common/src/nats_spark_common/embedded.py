@@ -16,13 +16,15 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from .errors import NatsSparkError
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.01
+_PORT_TAKEN = b"address already in use"
+_PORT_TAKEN_SECONDS = 0.1
 _LOG_LINES = 15
 
 
@@ -47,7 +49,8 @@ class EmbeddedServer:
 
     Attributes:
         port: where it listens, on 127.0.0.1; the same after a `restart`.
-        log_path: its log; removed by `stop` with everything else, unless the server failed.
+        log_path: its log; removed by `stop` with everything else, unless the server could not
+            be started or ended by itself.
 
     Args:
         config: more lines of server configuration (accounts, TLS, limits, ...).
@@ -73,6 +76,7 @@ class EmbeddedServer:
         self._store = store_dir or self._folder / "store"
         self._process: subprocess.Popen[bytes] | None = None
         self._monitoring = ""
+        self._failed = False
         self.port = port or 0
         self.log_path = self._folder / "server.log"
 
@@ -87,8 +91,12 @@ class EmbeddedServer:
             raise EmbeddedServerError("the server does not run")
         return self._process.pid
 
-    def __enter__(self) -> EmbeddedServer:
-        self.start()
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -107,33 +115,57 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Start and wait until JetStream answers. Raises ``EmbeddedServerError``."""
-        ports = self._folder / "ports"
-        shutil.rmtree(ports, ignore_errors=True)
-        self._monitoring = ""
-        ports.mkdir()
-        config = self._folder / "server.conf"
-        config.write_text(self._configuration(ports))
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(self._binary), "-c", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        had_this_port = bool(self._monitoring)
         deadline = time.monotonic() + _START_SECONDS
+        process, ports = self._launch()
         while not self._ready(ports):
-            if self._process.poll() is not None:
-                raise self._failure(f"nats-server ended with code {self._process.returncode}")
-            if time.monotonic() > deadline:
+            if process.poll() is not None:
+                # While it was away, its port may have been given to an outgoing connection.
+                taken = had_this_port and _PORT_TAKEN in self._log_since_start()
+                if not taken or time.monotonic() > deadline:
+                    raise self._failure(f"nats-server ended with code {process.returncode}")
+                time.sleep(_PORT_TAKEN_SECONDS)
+                process, ports = self._launch()
+            elif time.monotonic() > deadline:
                 self.kill()
                 raise self._failure(f"nats-server was not ready within {_START_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
+        self._failed = False
+
+    def _launch(self) -> tuple[subprocess.Popen[bytes], Path]:
+        """The process, and the folder where it writes its ports as soon as it listens."""
+        ports = self._folder / "ports"
+        shutil.rmtree(ports, ignore_errors=True)
+        ports.mkdir()
+        self._monitoring = ""
+        config = self._folder / "server.conf"
+        config.write_text(self._configuration(ports))
+        with self.log_path.open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [str(self._binary), "-c", str(config)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise self._failure(f"{self._binary} does not run: {error.strerror}") from error
+        return self._process, ports
 
     def stop(self) -> None:
         """Stop cleanly and remove what the server left; harmless when stopped already."""
+        if self._process is not None and self._process.poll() is not None:
+            self._failed = True  # it ended by itself
         self._end(signal.SIGTERM)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._failed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        for left in self._folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left != self.log_path:
+                left.unlink()
 
     def kill(self) -> None:
         """End the server at once, as a crash would; its store stays."""
@@ -187,5 +219,6 @@ class EmbeddedServer:
 
     def _failure(self, what: str) -> EmbeddedServerError:
         self._process = None
+        self._failed = True
         tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:])
         return EmbeddedServerError(f"{what}; its log, {self.log_path}, ends with:\n{tail}")
