@@ -55,3 +55,23 @@ def decompress(messages: Messages, kind: str, on_error: str, stream: str) -> Mes
             opened.append(payload if on_error == "raw" else None)
     columns = {**messages.columns, "content": pa.array(opened, pa.binary())}
     return Messages(messages.seqs, columns)
+
+
+_CLOSE: dict[str, _Open] = {
+    "zlib": zlib.compress,
+    "gzip": lambda payload: gzip.compress(payload, mtime=0),  # the same bytes whenever it is made
+    "zstd": lambda payload: zstandard.ZstdCompressor().compress(payload),
+}
+
+
+def compress(payloads: pa.BinaryArray, kind: str) -> pa.BinaryArray:
+    """The payloads as `decompress` opens them; an empty payload stays empty.
+
+    Args:
+        kind: ``none``, ``zlib``, ``gzip`` or ``zstd``.
+    """
+    if kind == "none":
+        return payloads
+    close = _CLOSE[kind]
+    closed = [close(payload) if payload else payload for payload in payloads.to_pylist()]
+    return pa.array(closed, pa.binary())

@@ -13,7 +13,7 @@ import numpy as np
 
 from .decode import Decoded, Status, decode, marker
 from .errors import JetStreamUnavailableError, ProtocolError, ServerError
-from .jetstream import api_prefix, encode
+from .jetstream import NO_RESPONDERS, api_prefix, encode
 from .messages import Messages
 from .ranges import StreamRange
 from .settings import NatsSettings
@@ -21,7 +21,6 @@ from .wire import Connection
 
 END_OF_BATCH = 204
 NOT_FOUND = 404
-NO_RESPONDERS = 503
 
 
 def read(

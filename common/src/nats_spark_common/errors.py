@@ -11,7 +11,10 @@
      ├── StreamNotFoundError      a stream does not exist
      ├── UnsupportedStreamError   a stream cannot be read by this flavor
      ├── DataLossError            messages were removed before they were read
-     └── PayloadError             a payload does not decompress
+     ├── PayloadError             a payload does not decompress
+     ├── PublishError             a row cannot be published, or the server refuses it
+     ├── ReplayError              nothing tells which rows of a replayed task stand already
+     └── FencedError              another attempt has taken the task over
 
 All of them can be pickled: they cross from Spark's workers to the driver.
 """
@@ -82,3 +85,15 @@ class DataLossError(NatsSparkError):
 
 class PayloadError(NatsSparkError):
     """A payload does not decompress."""
+
+
+class PublishError(NatsSparkError):
+    """A row cannot be published, or the server refuses it; the message names its subject."""
+
+
+class ReplayError(NatsSparkError):
+    """Nothing tells which rows of a replayed task stand in the stream already."""
+
+
+class FencedError(NatsSparkError):
+    """Another attempt has taken the task over, and this one must not publish any more."""

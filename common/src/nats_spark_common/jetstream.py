@@ -17,15 +17,23 @@ from .settings import NatsSettings
 
 STREAM_NOT_FOUND = 10059
 NO_MESSAGE_FOUND = 10037
+STREAM_NAME_IN_USE = 10058
+WRONG_LAST_SEQUENCE = 10071
 JETSTREAM_NOT_ENABLED = 10076
 JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
 _STREAM_IN_SUBJECT = re.compile(r"\.(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+\.([^.]+)")
 _NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
 
+NO_RESPONDERS = 503  # status of a request that nobody takes
+
 #: Servers from this version on answer direct get batches (ADR-31).
 DIRECT_BATCH_VERSION = (2, 11)
 #: ... and take several filter subjects for a consumer (ADR-34).
 FILTER_SUBJECTS_VERSION = (2, 10)
+#: ... take atomic batches, which may hold message ids from 2.12.1 on (ADR-50).
+ATOMIC_BATCH_VERSION = (2, 12)
+#: ... and take fast-ingest batches (ADR-50).
+FAST_BATCH_VERSION = (2, 14)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,9 @@ class StreamInfo:
         bytes: stored size of all messages.
         retention: ``limits``, ``interest`` or ``workqueue``.
         allow_direct: whether direct gets are answered.
+        allow_batched, allow_atomic: whether fast-ingest and atomic batches are taken (ADR-50).
+        duplicate_window: seconds for which message ids are remembered.
+        replicas: how many servers hold it.
     """
 
     name: str
@@ -49,6 +60,10 @@ class StreamInfo:
     retention: str
     allow_direct: bool
     subjects: tuple[str, ...]
+    allow_batched: bool = False
+    allow_atomic: bool = False
+    duplicate_window: float = 0.0
+    replicas: int = 1
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
@@ -66,6 +81,10 @@ class StreamInfo:
             retention=config.get("retention", "limits"),
             allow_direct=bool(config.get("allow_direct")),
             subjects=tuple(config.get("subjects") or ()),
+            allow_batched=bool(config.get("allow_batched")),
+            allow_atomic=bool(config.get("allow_atomic")),
+            duplicate_window=int(config.get("duplicate_window") or 0) / 1e9,
+            replicas=int(config.get("num_replicas") or 1),
         )
 
     @property

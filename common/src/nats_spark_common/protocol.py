@@ -156,3 +156,9 @@ def header_pairs(header: bytes) -> list[tuple[str, str]]:
 def pub(subject: str, reply: str, payload: bytes) -> bytes:
     """Encode one ``PUB``; subject and reply must be free of white space (the caller's check)."""
     return f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + CRLF
+
+
+def hpub(subject: str, reply: str, header: bytes, payload: bytes) -> bytes:
+    """Encode one ``HPUB``; ``header`` is a whole block, from its version to its empty line."""
+    sizes = f"{len(header)} {len(header) + len(payload)}"
+    return f"HPUB {subject} {reply} {sizes}\r\n".encode() + header + payload + CRLF

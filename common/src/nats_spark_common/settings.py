@@ -57,6 +57,8 @@ _Flavor = Annotated[Literal["v2", "balanced", "partitioned"], BeforeValidator(_l
 _SinkMode = Annotated[
     Literal["at-least-once", "best-effort", "exactly-once"], BeforeValidator(_lower)
 ]
+_Retention = Annotated[Literal["limits", "interest", "workqueue"], BeforeValidator(_lower)]
+_Bucket = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 _Storage = Annotated[Literal["file", "memory"], BeforeValidator(_lower)]
 
 _BALANCED_MAX_MESSAGES = 100_000
@@ -193,10 +195,28 @@ class NatsSettings(BaseSettings):
     reset_on_restart: bool = Field(False, description="partitioned: start anew with each run")
 
     # The sink.
-    sink_mode: _SinkMode = Field("at-least-once", description="sink: delivery mode")
-    sink_subject: str | None = Field(None, description="sink: subject of rows that carry none")
-    sink_atomic: bool = Field(False, description="sink: all of a task's rows or none")
-    sink_create_stream: bool = Field(False, description="sink: create a missing stream")
+    sink_mode: _SinkMode = Field(
+        "at-least-once", description="at-least-once, best-effort or exactly-once"
+    )
+    sink_subject: str | None = Field(None, description="subject of rows that carry none")
+    sink_atomic: bool = Field(
+        False, description="store all rows of a task or none, up to 1,000 a task (server 2.12)"
+    )
+    sink_create_stream: bool = Field(
+        False, description="create the stream nats.stream.name if it is missing"
+    )
+    sink_retention: _Retention = Field(
+        "limits", description="retention of a stream that is created: limits, interest, workqueue"
+    )
+    sink_duplicate_window: Duration = Field(
+        120.0, description="duplicate window of a stream that is created"
+    )
+    sink_max_in_flight: Size = Field(
+        8 << 20, description="bytes of a task that are published and not acknowledged yet"
+    )
+    sink_bucket: _Bucket = Field(
+        "nats_spark_sink", description="exactly-once: key-value bucket of the tasks' records"
+    )
 
     # Taken from the Scala connectors, where they tuned what does not exist here.
     datetime_format: str | None = Field(None, description="no effect: timestamp is a timestamp")
@@ -283,6 +303,11 @@ class NatsSettings(BaseSettings):
             raise ValueError(f"{' and '.join(identities)} exclude each other: set one of them")
         if self.password and not self.user:
             raise ValueError("nats.password is set without nats.user")
+        if self.sink_atomic and self.sink_mode == "best-effort":
+            raise ValueError(
+                "nats.sink.atomic needs acks, which nats.sink.mode=best-effort does without: "
+                "use at-least-once or exactly-once"
+            )
         most, least = self.max_messages_per_trigger, self.min_messages_per_trigger
         if most is not None and least > most:
             raise ValueError(

@@ -1,10 +1,10 @@
 """The data plane: one blocking connection for bulk traffic with a NATS server.
 
 Not a general client: no subscriptions, no callbacks. It connects (TLS, every kind of
-authentication), asks, and hands out received bytes in blocks of about a megabyte, which the
-decoders turn into columns. nats-py delivers each message through an event loop, which costs more
-than fifty times what reading the bytes costs; everything that is a few calls a batch goes through
-nats-py all the same (`control`).
+authentication), asks, sends what is encoded already, and hands out received bytes in blocks of
+about a megabyte, which the decoders turn into columns. nats-py delivers each message through an
+event loop, which costs more than fifty times what reading the bytes costs; everything that is a few
+calls a batch goes through nats-py all the same (`control`).
 
 Source: NATS docs, "Client Protocol".
 """
@@ -26,7 +26,19 @@ from urllib.parse import urlsplit
 
 from .auth import connect_fields, ssl_context, wants_tls
 from .errors import AuthError, ConnectError, NatsSparkError, ProtocolError, TimeoutExpiredError
-from .protocol import PING, PING_SIGNAL, PONG, PONG_SIGNAL, Err, Event, Info, Msg, parse, pub
+from .protocol import (
+    PING,
+    PING_SIGNAL,
+    PONG,
+    PONG_SIGNAL,
+    Err,
+    Event,
+    Info,
+    Msg,
+    hpub,
+    parse,
+    pub,
+)
 from .settings import NatsSettings
 
 #: Decoding is fastest where a block fits the cache; below a megabyte, fixed costs begin to show.
@@ -116,9 +128,24 @@ class Connection:
         return self._sock.fileno() < 0
 
     @property
+    def inbox(self) -> str:
+        """What reply subjects begin with; everything below it arrives here."""
+        return self._inbox
+
+    @property
     def sid(self) -> str:
         """The subscription id under which every answer arrives."""
         return _SID
+
+    def reserve(self, count: int) -> int:
+        """Reserve ``count`` inboxes: ``<inbox>.<n>`` from the number that is returned on."""
+        first = self._requests + 1
+        self._requests += count
+        return first
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send encoded operations. Raises ``ConnectError``."""
+        self._send(data)
 
     def ask(self, subject: str, payload: bytes) -> str:
         """Send a request and return the inbox at which its answer will arrive.
@@ -126,19 +153,28 @@ class Connection:
         Each request has an inbox of its own, so what is left of an abandoned answer is never
         taken for a later one.
         """
-        self._requests += 1
-        inbox = f"{self._inbox}.{self._requests}"
+        inbox = f"{self._inbox}.{self.reserve(1)}"
         self._send(pub(subject, inbox, payload))
         return inbox
 
-    def request(self, subject: str, payload: bytes, timeout: float) -> Msg:
+    def request(
+        self, subject: str, payload: bytes, timeout: float, header: bytes | None = None
+    ) -> Msg:
         """One request, one reply. The reply may be a status without payload, such as 503.
+
+        Args:
+            header: a whole header block, for a request that has headers.
 
         Raises:
             TimeoutExpiredError: no reply within ``timeout`` seconds.
             ConnectError: the connection was lost.
         """
-        inbox = self.ask(subject, payload).encode()
+        if header is None:
+            inbox = self.ask(subject, payload).encode()
+        else:
+            to = f"{self._inbox}.{self.reserve(1)}"
+            inbox = to.encode()
+            self._send(hpub(subject, to, header, payload))
         deadline = time.monotonic() + timeout
         while True:
             events, consumed = parse(self.block(deadline, subject))
@@ -187,6 +223,21 @@ class Connection:
                 break
         return bytes(memoryview(self._buffer)[: self._filled])
 
+    def arrived(self, deadline: float | None, what: str = "an answer") -> bytes:
+        """As `block`, but returns what is there as soon as anything is.
+
+        Args:
+            deadline: of `time.monotonic`; ``None`` returns at once, with nothing new perhaps.
+
+        Raises as `block`.
+        """
+        if self._filled == len(self._buffer):
+            self._buffer.extend(bytes(len(self._buffer)))
+        wait = 0.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._receive(wait) and deadline is not None:
+            raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+        return bytes(memoryview(self._buffer)[: self._filled])
+
     def consume(self, count: int) -> None:
         """Drop the first ``count`` bytes of the last `block`: they are dealt with."""
         rest = self._filled - count
@@ -226,7 +277,7 @@ class Connection:
     def _ends_with_status(self) -> bool:
         return self._buffer.endswith(_STATUS_END, 0, self._filled)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         try:
             self._sock.settimeout(30.0)
             self._sock.sendall(data)
@@ -328,7 +379,7 @@ def _handshake(sock: socket.socket, settings: NatsSettings, url: str, host: str)
         b"CONNECT "
         + json.dumps(greeting).encode()
         + b"\r\nSUB "
-        + f"{inbox}.* {_SID}\r\n".encode()
+        + f"{inbox}.> {_SID}\r\n".encode()
         + PING
     )
     connection = Connection(sock, ServerInfo.from_fields(fields), inbox)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
 
 from nats_spark_common.errors import OptionError
 from nats_spark_common.schema import SCHEMA, Projection
 from nats_spark_common.settings import NatsSettings
+from nats_spark_common.sink import JetStreamSink
 from nats_spark_common.streams import Streams
 
 from .batch import BatchReader
 from .stream import StreamReader
 
 
-class DefaultSource(DataSource):
-    """JetStream streams as DataFrames: streaming and batch reads."""
+class DefaultSource(JetStreamSink):
+    """JetStream streams as DataFrames: streaming and batch, reads and writes."""
 
     @classmethod
     def name(cls) -> str:

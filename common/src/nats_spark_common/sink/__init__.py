@@ -1,0 +1,53 @@
+"""The sink that all flavors share: rows of DataFrames as messages of JetStream.
+
+`JetStreamSink` is what a flavor's ``DefaultSource`` inherits; the rest follows a row's way:
+`layout` (columns), `rows` and `headers` (checked messages), `frames` (bytes), `publisher`
+(pipelined, acknowledged), `acks` and `refusals` (what the server says). `ledger` and `bucket` make
+it exactly-once, `atomic` all or nothing.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql.datasource import DataSource
+from pyspark.sql.types import StructType
+
+from ..errors import OptionError
+from ..settings import NatsSettings
+from .layout import layout_of
+from .provision import ensure_stream
+from .writer import BatchWriter, StreamWriter
+
+__all__ = ["JetStreamSink"]
+
+
+class JetStreamSink(DataSource):
+    """A data source that can be written to."""
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:
+        """The writer of a streaming query's batch.
+
+        With output mode ``complete`` each batch publishes the whole result again, as Spark's Kafka
+        sink does.
+
+        Raises:
+            OptionError: an option is wrong, or the schema does not fit.
+            ServerError, ConnectError and others: ``nats.sink.create.stream``, as `ensure_stream`.
+        """
+        settings = NatsSettings.from_options(self.options)
+        layout = layout_of(schema, settings.sink_subject)
+        if settings.sink_create_stream:
+            ensure_stream(settings)
+        return StreamWriter(settings, layout)
+
+    def writer(self, schema: StructType, overwrite: bool) -> BatchWriter:
+        """The writer of a DataFrame. Raises as `streamWriter`."""
+        if overwrite:
+            raise OptionError(
+                "mode('overwrite') would have to purge the stream, which this sink does not do: "
+                "use mode('append'), and 'nats stream purge' where the stream is to be emptied"
+            )
+        settings = NatsSettings.from_options(self.options)
+        layout = layout_of(schema, settings.sink_subject)
+        if settings.sink_create_stream:
+            ensure_stream(settings)
+        return BatchWriter(settings, layout)

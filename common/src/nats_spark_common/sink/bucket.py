@@ -1,0 +1,115 @@
+"""A key-value bucket over the data plane, as far as the sink needs one.
+
+Source: ADR-8 (key-value store on JetStream).
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from ..errors import ConnectError, JetStreamUnavailableError, ServerError, TimeoutExpiredError
+from ..jetstream import (
+    NO_RESPONDERS,
+    STREAM_NAME_IN_USE,
+    WRONG_LAST_SEQUENCE,
+    api_prefix,
+    encode,
+    is_no_message,
+    parse_reply,
+)
+from ..pool import connection
+from ..protocol import Msg, header_status
+from ..retry import retrying
+from ..settings import NatsSettings
+
+_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError)
+
+
+class Bucket:
+    """Keys with revisions; every call takes a connection of the pool and retries."""
+
+    def __init__(self, settings: NatsSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._stream = f"KV_{name}"
+        prefix = api_prefix(settings)
+        # Into another domain, writes travel through its API prefix, as the official clients do.
+        self._put_prefix = "" if prefix == "$JS.API" else f"{prefix}."
+
+    def make(self, replicas: int) -> None:
+        """Make the bucket unless it exists. Raises ``ServerError`` in the server's words."""
+        config = {
+            "name": self._stream,
+            "subjects": [f"$KV.{self._name}.>"],
+            "description": "what the tasks of exactly-once writes have begun (nats-spark)",
+            "max_msgs_per_subject": 1,
+            "max_consumers": -1,
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_msg_size": -1,
+            "storage": "file",
+            "discard": "new",
+            "num_replicas": replicas,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+            "allow_direct": True,
+        }
+        try:
+            self._api(f"STREAM.CREATE.{self._stream}", encode(config))
+        except ServerError as error:
+            if error.err_code != STREAM_NAME_IN_USE:  # made before, with other settings
+                raise
+
+    def get(self, key: str) -> tuple[bytes, int] | None:
+        """A key's value and revision, from the stream's leader; ``None`` without one."""
+        request = encode({"last_by_subj": f"$KV.{self._name}.{key}"})
+        try:
+            message = self._api(f"STREAM.MSG.GET.{self._stream}", request)["message"]
+        except ServerError as error:
+            if is_no_message(error):
+                return None
+            raise
+        return base64.b64decode(message.get("data", "")), int(message["seq"])
+
+    def put(self, key: str, value: bytes, revision: int, replicas: int) -> int | None:
+        """Write a key whose revision is ``revision``, 0 for one that does not exist.
+
+        Returns the new revision; ``None`` where the key has another revision by now. Makes the
+        bucket, with so many replicas, where it is missing.
+        """
+        subject = f"{self._put_prefix}$KV.{self._name}.{key}"
+        header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
+
+        def attempt() -> Msg:
+            with connection(self._settings) as link:
+                reply = link.request(subject, value, self._settings.request_timeout, header)
+            if reply.header and header_status(reply.header)[0] == NO_RESPONDERS:
+                self.make(replicas)
+                raise JetStreamUnavailableError(f"key-value bucket {self._name} is not there yet")
+            return reply
+
+        reply = retrying(attempt, self._settings, _TRANSIENT)
+        try:
+            return int(parse_reply(reply, subject)["seq"])
+        except ServerError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:
+                return None
+            raise
+
+    def purge(self, keys: str, before: int | None = None) -> None:
+        """Remove the keys that a pattern names, those with a revision below ``before``."""
+        request: dict[str, object] = {"filter": f"$KV.{self._name}.{keys}"}
+        if before is not None:
+            request["seq"] = before
+        self._api(f"STREAM.PURGE.{self._stream}", encode(request))
+
+    def _api(self, call: str, request: bytes) -> dict[str, Any]:
+        subject = f"{api_prefix(self._settings)}.{call}"
+
+        def attempt() -> dict[str, Any]:
+            with connection(self._settings) as link:
+                reply = link.request(subject, request, self._settings.request_timeout)
+            return parse_reply(reply, subject)
+
+        return retrying(attempt, self._settings, _TRANSIENT)

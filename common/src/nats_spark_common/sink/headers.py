@@ -1,0 +1,131 @@
+"""Header maps as the header blocks of the protocol, a column at a time.
+
+Source: ADR-4 (headers): ``NATS/1.0``, a line for each value, an empty line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import PublishError
+
+MSG_ID = "Nats-Msg-Id"
+
+#: They carry the protocol of atomic batches (ADR-50), not the message; a copy must not repeat them.
+BATCH_HEADERS = ("Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit")
+
+_NAME = r"^[\x21-\x39\x3b-\x7e]+$"
+_BREAKS = r"[\r\n\x00]"
+
+_Bools = npt.NDArray[np.bool_]
+_Int64s = npt.NDArray[np.int64]
+
+
+def header_blocks(
+    headers: pa.MapArray | None, ids: pa.StringArray | None, subjects: pa.StringArray
+) -> pa.BinaryArray | None:
+    """The header block of each row, empty where it has no headers; ``None`` where none has.
+
+    Args:
+        headers: maps of names to a value or to a list of values; nulls are left out.
+        ids: ``Nats-Msg-Id`` of each row, which takes the place of one in the map; null for none.
+        subjects: for errors.
+
+    Raises ``PublishError`` that names the row's subject for a name or value that would break out of
+    its line.
+    """
+    blocks = None if headers is None else _lines(headers, ids, subjects)
+    if ids is not None:
+        _check(ids, pc.invert(pc.match_substring_regex(ids, _BREAKS)), subjects, "msgId")
+        own = pc.binary_join_element_wise(f"{MSG_ID}: ", ids, "\r\n", "")
+        own = pc.fill_null(own, "")
+        blocks = own if blocks is None else pc.binary_join_element_wise(blocks, own, "")
+    if blocks is None:
+        return None
+    whole = pc.binary_join_element_wise("NATS/1.0\r\n", blocks, "\r\n", "")
+    return pc.if_else(pc.equal(pc.binary_length(blocks), 0), "", whole).cast(pa.binary())
+
+
+def add_lines(blocks: pa.BinaryArray | None, lines: list[str]) -> pa.BinaryArray:
+    """Header blocks with one or more lines, each ending in CRLF, put before those that stand."""
+    before = [b""] * len(lines) if blocks is None else blocks.to_pylist()
+    added = [
+        b"NATS/1.0\r\n" + line.encode() + (block.removeprefix(b"NATS/1.0\r\n") or b"\r\n")
+        for line, block in zip(lines, before, strict=True)
+    ]
+    return pa.array(added, pa.binary())
+
+
+def _lines(
+    headers: pa.MapArray, ids: pa.StringArray | None, subjects: pa.StringArray
+) -> pa.StringArray | None:
+    """The lines of each row's headers, joined; ``None`` where no row has any."""
+    offsets, names, values = flat(headers)
+    if not len(names):
+        return None
+    keep = _as_bools(pc.is_valid(values))
+    keep &= ~_as_bools(pc.is_in(names, value_set=pa.array(BATCH_HEADERS)))
+    if ids is not None:
+        # A row's own id replaces the one that came with its headers.
+        replaced = np.repeat(_as_bools(pc.is_valid(ids)), np.diff(offsets))
+        keep &= ~(replaced & _as_bools(pc.equal(names, MSG_ID)))
+    if not keep.all():
+        offsets = np.concatenate(([0], np.cumsum(keep)))[offsets]
+        names, values = names.filter(pa.array(keep)), values.filter(pa.array(keep))
+    rows = np.repeat(np.arange(len(headers)), np.diff(offsets))
+    of_line = subjects.take(pa.array(rows))
+    _check(names, pc.match_substring_regex(names, _NAME), of_line, "header name")
+    fine = pc.invert(pc.match_substring_regex(values, _BREAKS))
+    _check(values, fine, of_line, "header value")
+    lines = pc.binary_join_element_wise(names, ": ", values, "\r\n", "")
+    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), lines)
+    return pc.binary_join(lists, "")
+
+
+def flat(headers: pa.MapArray) -> tuple[_Int64s, pa.StringArray, pa.StringArray]:
+    """Names and values of all rows, one pair a value, and where each row's begin."""
+    if headers.null_count:
+        headers = pa.array([pairs or [] for pairs in headers.to_pylist()], headers.type)
+    offsets = _numpy(headers.offsets)
+    first, last = int(offsets[0]), int(offsets[-1])
+    names = headers.keys.slice(first, last - first).cast(pa.string())
+    values = headers.items.slice(first, last - first)
+    offsets = offsets - first
+    if not pa.types.is_list(values.type) and not pa.types.is_large_list(values.type):
+        return offsets, names, values.cast(pa.string())
+    if values.null_count:
+        values = pa.array([each or [] for each in values.to_pylist()], values.type)
+    inner = _numpy(values.offsets)
+    names = names.take(pa.array(np.repeat(np.arange(len(names)), np.diff(inner))))
+    start, stop = int(inner[0]), int(inner[-1])
+    flat = values.values.slice(start, stop - start).cast(pa.string())
+    return (inner - start)[offsets], names, flat
+
+
+def _check(values: pa.StringArray, fine: Any, subjects: pa.StringArray, what: str) -> None:
+    wrong = np.flatnonzero(~_as_bools(pc.fill_null(fine, True)))
+    if len(wrong):
+        row = int(wrong[0])
+        allowed = (
+            "printable ASCII without spaces and ':'"
+            if what == "header name"
+            else "text without line ends and NUL"
+        )
+        raise PublishError(
+            f"subject {subjects[row].as_py()!r}: {what} {values[row].as_py()!r} is not {allowed}"
+        )
+
+
+def _numpy(array: pa.Array) -> _Int64s:
+    numbers: _Int64s = array.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
+
+
+def _as_bools(array: Any) -> _Bools:
+    bools: _Bools = array.to_numpy(zero_copy_only=False).astype(bool)
+    return bools

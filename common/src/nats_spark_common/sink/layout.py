@@ -1,0 +1,104 @@
+"""Which columns of a DataFrame become which parts of a message, checked before any row is sent."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from ..errors import OptionError
+from ..schema import SCHEMA
+
+_SUBJECT = "subject"
+_PAYLOAD = ("content", "data")
+_HEADERS = "headers"
+_MSG_ID = "msgid"
+_WRITTEN = (_SUBJECT, *_PAYLOAD, _HEADERS, "msgId")
+
+#: Columns that a read gives and a write has no use for; so that what was read can be written.
+_PASSED_OVER = frozenset(field.name.lower() for field in SCHEMA) - {_SUBJECT, "content", _HEADERS}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions of the columns that are written; ``None`` where there is none."""
+
+    subject: int | None
+    payload: int
+    headers: int | None
+    msg_id: int | None
+
+
+def layout_of(schema: StructType, default_subject: str | None) -> Layout:
+    """Find the columns of a message in a schema, without regard to case.
+
+    Args:
+        default_subject: ``nats.sink.subject``, without which there must be a ``subject`` column.
+
+    Raises ``OptionError`` that names the column and what is expected of it.
+    """
+    found: dict[str, int] = {}
+    for position, field in enumerate(schema):
+        name = field.name.lower()
+        if name in found:
+            raise OptionError(f"schema: there are two columns {field.name!r}: drop one of them")
+        if name in (_SUBJECT, *_PAYLOAD, _HEADERS, _MSG_ID):
+            _check_type(name, field)
+            found[name] = position
+        elif name not in _PASSED_OVER:
+            raise OptionError(
+                f"schema: column {field.name!r} is no part of a message{_suggestion(field.name)}: "
+                f"drop it, or put it into content, with to_json(struct(...)) for example; "
+                f"the sink writes {', '.join(_WRITTEN)}"
+            )
+    if _SUBJECT not in found and not default_subject:
+        raise OptionError(
+            "schema: there is no column 'subject': add one, or set nats.sink.subject to the "
+            "subject of all rows"
+        )
+    payloads = [name for name in _PAYLOAD if name in found]
+    if len(payloads) != 1:
+        raise OptionError(
+            "schema: there is no column 'content' (or 'data') for the payload: add one of type "
+            "string or binary, to_json(struct(*)) for example"
+            if not payloads
+            else "schema: both 'content' and 'data' would be the payload: drop one of them"
+        )
+    return Layout(found.get(_SUBJECT), found[payloads[0]], found.get(_HEADERS), found.get(_MSG_ID))
+
+
+def _check_type(name: str, field: StructField) -> None:
+    kind = field.dataType
+    if name in _PAYLOAD:
+        fits, expected = isinstance(kind, (BinaryType, StringType)), "binary or string"
+    elif name == _HEADERS:
+        fits, expected = _is_headers(kind), "map<string,string> or map<string,array<string>>"
+    else:
+        fits, expected = isinstance(kind, StringType), "string"
+    if not fits:
+        raise OptionError(
+            f"schema: column {field.name!r} is {kind.simpleString()}, not {expected}: cast it"
+        )
+
+
+def _is_headers(kind: DataType) -> bool:
+    if not isinstance(kind, MapType) or not isinstance(kind.keyType, StringType):
+        return False
+    value = kind.valueType
+    if isinstance(value, ArrayType):
+        value = value.elementType
+    return isinstance(value, StringType)
+
+
+def _suggestion(name: str) -> str:
+    near = difflib.get_close_matches(name, _WRITTEN, 1, 0.75)
+    return f" (did you mean {near[0]!r}?)" if near else ""

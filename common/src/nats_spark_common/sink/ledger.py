@@ -1,0 +1,249 @@
+"""Exactly-once: what a task has begun, who may go on with it, and which of its rows stand.
+
+A task's record in a key-value bucket is made before its first message. It names the last sequence
+that each stream had then, so that another attempt of the task, however late, finds every message
+of the task by reading the stream from there. And it names the attempt that may publish: a newer one
+takes the record over, waits until the older one must have noticed, and only then looks what stands.
+The server's duplicate window is a second line of defence, not the first.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import FencedError, ReplayError, ServerError, StreamNotFoundError
+from ..jetstream import DIRECT_BATCH_VERSION, StreamInfo
+from ..pool import connection
+from ..ranges import StreamRange
+from ..reading import read_range
+from ..settings import NatsSettings
+from .bucket import Bucket
+from .headers import MSG_ID, flat
+from .rows import Rows
+from .targets import Targets
+
+_log = logging.getLogger(__name__)
+
+#: How long an attempt may publish without looking whether it still holds its task, in seconds.
+LEASE = 1.0
+
+#: Clocks of executors differ; where time must tell, this much is allowed for, in seconds.
+_CLOCK_MARGIN = 5.0
+
+Parts = list[tuple[StreamInfo, npt.NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True)
+class TaskId:
+    """A task of a batch; its attempts share it."""
+
+    query: str
+    batch: str
+    partition: int
+
+    @property
+    def key(self) -> str:
+        """Of its record."""
+        return f"{self.query}.{self.batch}.{self.partition}"
+
+    @property
+    def id_prefix(self) -> str:
+        """What the message ids of its rows begin with; the row's number follows."""
+        return f"{self.query}/{self.batch}/{self.partition}/"
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A stream as it was before the task's first message.
+
+    Attributes:
+        seq: its last sequence.
+        created: tells a recreated stream apart.
+        at: seconds since the epoch.
+    """
+
+    seq: int
+    created: str
+    at: float
+
+
+class Ledger:
+    """The record of one task, held by this attempt of it.
+
+    Attributes:
+        revision: of the record when this attempt first wrote it; 0 as long as it has not.
+    """
+
+    def __init__(self, settings: NatsSettings, task: TaskId, targets: Targets) -> None:
+        self._settings = settings
+        self._task = task
+        self._targets = targets
+        self._bucket = Bucket(settings, settings.sink_bucket)
+        self._attempt = secrets.token_hex(8)
+        self._streams: dict[str, _Begun] = {}
+        self._standing: pa.StringArray = pa.array([], pa.string())
+        self._held = 0
+        self._checked = 0.0
+        self.revision = 0
+
+    @property
+    def streams(self) -> frozenset[str]:
+        """The streams that the task's rows go to, as far as they are known."""
+        return frozenset(self._streams)
+
+    def admit(self, rows: Rows, parts: Parts) -> Rows:
+        """The rows that are to be published, those that stand already left out.
+
+        Args:
+            parts: the streams of the rows; they are recorded before this returns.
+
+        Raises:
+            FencedError: another attempt has taken the task over.
+            ReplayError: nothing tells which rows stand.
+        """
+        replicas = max(info.replicas for info, _ in parts)
+        new = {info.name: info for info, _ in parts if info.name not in self._streams}
+        if not self._held:
+            self._enter(new, replicas)
+        elif new:
+            self._streams |= {name: _begin(info) for name, info in new.items()}
+            self._write(replicas)
+        return self._without(rows, self._standing)
+
+    def check(self) -> None:
+        """Whether this attempt may go on publishing. Raises ``FencedError``."""
+        if time.monotonic() - self._checked < LEASE:
+            return
+        asked = time.monotonic()
+        found = self._bucket.get(self._task.key)
+        if found is None or found[1] != self._held:
+            raise self._fenced()
+        self._checked = asked
+
+    def missing(self, rows: Rows) -> Rows:
+        """Those of the rows that no stream holds. Raises as `admit`."""
+        return self._without(rows, self._find_standing())
+
+    def _enter(self, new: dict[str, StreamInfo], replicas: int) -> None:
+        """Make the record, or take it over from an attempt before this one."""
+        begun = {name: _begin(info) for name, info in new.items()}
+        self._streams = begun
+        self._checked = time.monotonic()
+        revision = self._bucket.put(self._task.key, self._json(), 0, replicas)
+        if revision is not None:
+            self._held = self.revision = revision
+            return
+        while True:
+            found = self._bucket.get(self._task.key)
+            if found is None:
+                raise self._fenced()
+            value, revision = found
+            record = json.loads(value)
+            if record["attempt"] == self._attempt:  # our own, whose ack was lost
+                self._held = self.revision = revision
+                return
+            self._streams = begun | {n: _Begun(**each) for n, each in record["streams"].items()}
+            taken = self._bucket.put(self._task.key, self._json(), revision, replicas)
+            if taken is not None:
+                break
+        self._held = self.revision = taken
+        _log.info("task %s was begun before: looking for its messages", self._task.key)
+        time.sleep(2 * LEASE)
+        self._standing = self._find_standing()
+        self._checked = 0.0
+
+    def _write(self, replicas: int) -> None:
+        revision = self._bucket.put(self._task.key, self._json(), self._held, replicas)
+        if revision is None:
+            found = self._bucket.get(self._task.key)
+            if found is None or json.loads(found[0])["attempt"] != self._attempt:
+                raise self._fenced()
+            revision = found[1]
+        self._held = revision
+
+    def _json(self) -> bytes:
+        streams = {name: asdict(begun) for name, begun in self._streams.items()}
+        return json.dumps({"v": 1, "attempt": self._attempt, "streams": streams}).encode()
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"partition {self._task.partition} of batch {self._task.batch}: another attempt, or a "
+            "newer run of the query, has taken this task over; this attempt stops"
+        )
+
+    def _find_standing(self) -> pa.StringArray:
+        """The ids of the messages that the streams have stored since the task began."""
+        found = [
+            ids for name, begun in self._streams.items() for ids in self._ids_since(name, begun)
+        ]
+        return pa.concat_arrays([pa.array([], pa.string()), *found])
+
+    def _ids_since(self, stream: str, begun: _Begun) -> Iterator[pa.StringArray]:
+        try:
+            info = self._targets.info(stream)
+        except StreamNotFoundError:
+            return  # with the stream, what it held is gone
+        first = begun.seq + 1 if info.created == begun.created else 1
+        count = 0
+        if first <= info.last_seq:
+            with connection(self._settings) as link:
+                direct = info.allow_direct and link.info.version >= DIRECT_BATCH_VERSION
+            span = StreamRange(stream, info.created, first, info.last_seq, (), direct)
+            try:
+                for messages in read_range(self._tolerant(), span, frozenset({"headers"})):
+                    count += len(messages)
+                    yield _message_ids(messages.columns["headers"])
+            except ServerError as error:  # a work queue, without direct gets
+                _log.info("stream %s cannot be read: %s", stream, error)
+        if count < info.last_seq - first + 1:
+            self._check_window(info, begun)
+
+    def _tolerant(self) -> NatsSettings:
+        return self._settings.model_copy(update={"fail_on_data_loss": False})
+
+    def _check_window(self, info: StreamInfo, begun: _Begun) -> None:
+        """Messages are gone that may have been ours: only the server's memory of ids is left."""
+        if time.time() - begun.at + _CLOCK_MARGIN < info.duplicate_window:
+            return
+        words = (
+            f"partition {self._task.partition} of batch {self._task.batch} is written again, and "
+            f"messages that stream {info.name!r} stored since sequence {begun.seq} are gone "
+            f"(consumed, deleted or overwritten), so nothing tells which rows stood; the stream's "
+            f"duplicate window, {info.duplicate_window:g}s, has passed"
+        )
+        if self._settings.fail_on_data_loss:
+            raise ReplayError(
+                f"{words}: set nats.fail.on.data.loss=false to publish the rows that are not found "
+                "once more, or nats.sink.mode=at-least-once; a longer duplicate window avoids this"
+            )
+        _log.warning("%s; publishing the rows that are not found", words)
+
+    def _without(self, rows: Rows, standing: pa.StringArray) -> Rows:
+        if not len(standing):
+            return rows
+        known = pc.is_in(rows.ids, value_set=standing).to_numpy(zero_copy_only=False)
+        return rows.where(~known.astype(bool))
+
+
+def forget(settings: NatsSettings, query: str, before: int | None = None) -> None:
+    """Remove the records of a query's tasks, those with a revision below ``before``."""
+    Bucket(settings, settings.sink_bucket).purge(f"{query}.>", before)
+
+
+def _begin(info: StreamInfo) -> _Begun:
+    return _Begun(info.last_seq, info.created, time.time())
+
+
+def _message_ids(headers: pa.MapArray) -> pa.StringArray:
+    _, names, values = flat(headers)
+    return values.filter(pc.equal(names, MSG_ID))

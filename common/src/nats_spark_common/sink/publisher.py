@@ -1,0 +1,375 @@
+"""Pipelined publishes, each of which is acknowledged before the task is done.
+
+Rows travel in flights: pieces of about a megabyte of which the server has not acknowledged every
+row yet. A flight is sent in one of two ways. Singly, each row has a reply subject of its own and
+gets an ack of its own. As a fast-ingest batch (ADR-50), the server acknowledges the rows up to a
+number, hundreds at a time, and stores nothing past a row that it refused or missed.
+
+What is not acknowledged when a connection is lost, or is turned away for the moment, is sent again,
+a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import (
+    AuthError,
+    ConnectError,
+    JetStreamUnavailableError,
+    NatsSparkError,
+    ProtocolError,
+    TimeoutExpiredError,
+)
+from ..jetstream import FAST_BATCH_VERSION, NO_RESPONDERS
+from ..pool import connection
+from ..retry import pause
+from ..settings import NatsSettings
+from ..wire import Connection
+from .acks import Acks, Reply, parse_acks
+from .frames import Frames, encode
+from .ledger import Ledger
+from .refusals import is_transient, refusal
+from .rows import Rows, check_sizes
+from .targets import Targets, no_stream
+
+_log = logging.getLogger(__name__)
+
+#: Bytes handed to the socket at a time; acks are read between.
+_SLICE_BYTES = 1 << 18
+
+#: Singly published rows in flight; the server queues up to 10,000 a stream (max_buffered_msgs).
+_MOST_SINGLE = 8_000
+
+#: How often we ask for acks of a fast batch, in messages; the server lowers it as it sees fit.
+_FLOW = 500
+#: ... and how many of these intervals may be in flight. The official clients wait at two or three.
+_INTERVALS = 4
+
+_START, _APPEND, _COMMIT = 0, 1, 2
+
+_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError, ProtocolError)
+
+
+@dataclass
+class _Flight:
+    """Rows under way.
+
+    Attributes:
+        first: number of the first row's publish, where they are published singly.
+        batch: id of the fast batch, empty where there is none.
+        sent, done: how many rows were sent, and how many of these are settled.
+        stored: rows that are acknowledged.
+        refused: rows that were turned away for the moment.
+        ended: the server has closed the fast batch.
+    """
+
+    rows: Rows
+    frames: Frames
+    first: int = 0
+    batch: str = ""
+    sent: int = 0
+    done: int = 0
+    stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    again: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.ended or self.done == len(self.rows)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        return int(self.frames.offsets[self.sent] - self.frames.offsets[min(self.done, self.sent)])
+
+    def missing(self) -> Rows:
+        """The rows that are not acknowledged, in order."""
+        return self.rows.where(~self.stored)
+
+
+class Publisher:
+    """Publishes a task's rows; `publish` returns when they are under way, `finish` when stored.
+
+    Holds connections of the pool; use it in ``with``.
+    """
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        targets: Targets,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """
+        Args:
+            targets: asked whether there is a stream at all where nobody takes a message.
+            ledger: tells which rows are stored before those whose fate is unknown are sent again,
+                and whether this attempt of the task may go on; without it, all are sent again.
+        """
+        self._settings = settings
+        self._targets = targets
+        self._ledger = ledger
+        self._links = ExitStack()
+        self._link: Connection | None = None
+        self._known_servers: tuple[str, ...] = ()
+        self._unsent: deque[tuple[Rows, bool]] = deque()
+        self._flights: deque[_Flight] = deque()
+        self._failures = 0
+        self._takes_fast = True
+        self._flow = _FLOW
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self._link is not None and not self._flights and kind is None:
+            self._link.busy = False
+        self._links.close()
+        self._link = None
+
+    def publish(self, rows: Rows, *, fast: bool = False) -> None:
+        """Send the rows as soon as there is room, and collect acks meanwhile.
+
+        Args:
+            fast: all rows go to one stream, which takes fast-ingest batches.
+
+        Raises:
+            PublishError: a row cannot be published, or the server refuses it.
+            AuthError: the user may not publish to a row's subject.
+            ConnectError, TimeoutExpiredError, JetStreamUnavailableError: however often it was
+                tried.
+        """
+        self._unsent += ((piece, fast) for piece in rows.pieces())
+        self._work(lambda: True)
+
+    def finish(self) -> None:
+        """Wait until every row is stored. Raises as `publish`."""
+        self._work(lambda: not self._flights)
+
+    def _work(self, done: Callable[[], bool]) -> None:
+        while True:
+            try:
+                link = self._connected()
+                while self._unsent:
+                    rows, fast = self._unsent[0]
+                    check_sizes(rows, link.info.max_payload)
+                    self._flights.append(self._prepared(link, rows, fast))
+                    self._unsent.popleft()
+                    self._send(link, self._flights[-1])
+                if done():
+                    return
+                self._collect(link, wait=True)
+            except AuthError:
+                raise
+            except _TRANSIENT as error:
+                self._recover(error)
+
+    def _connected(self) -> Connection:
+        if self._link is None:
+            self._link = self._links.enter_context(connection(self._settings, self._known_servers))
+            self._link.busy = True
+            self._known_servers = self._link.info.connect_urls
+        return self._link
+
+    def _prepared(self, link: Connection, rows: Rows, fast: bool) -> _Flight:
+        fast = fast and self._takes_fast and link.info.version >= FAST_BATCH_VERSION
+        count = len(rows)
+        stored = np.zeros(count, bool)
+        if not fast:
+            first = link.reserve(count)
+            numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
+            replies = pc.binary_join_element_wise(f"{link.inbox}.", numbers, " ", "")
+            return _Flight(rows, encode(rows, replies), first=first, stored=stored)
+        batch = secrets.token_hex(11)
+        operations = np.full(count, _APPEND)
+        operations[0], operations[-1] = _START, _COMMIT
+        replies = pc.binary_join_element_wise(
+            f"{link.inbox}.{batch}.{_FLOW}.fail.",
+            pa.array(np.arange(1, count + 1)).cast(pa.string()),
+            ".",
+            pa.array(operations).cast(pa.string()),
+            ".$FI ",
+            "",
+        )
+        return _Flight(rows, encode(rows, replies), batch=batch, stored=stored)
+
+    def _send(self, link: Connection, flight: _Flight) -> None:
+        offsets = flight.frames.offsets
+        while flight.sent < len(flight.rows) and not flight.ended:
+            room = self._room(flight)
+            if room <= 0:
+                self._collect(link, wait=True)
+                continue
+            most = int(offsets[flight.sent]) + _SLICE_BYTES
+            stop = int(np.searchsorted(offsets, most, "right")) - 1
+            stop = min(max(stop, flight.sent + 1), flight.sent + room, len(flight.rows))
+            if self._ledger:
+                self._ledger.check()
+            link.send(flight.frames.part(flight.sent, stop))
+            flight.sent = stop
+            self._collect(link, wait=False)
+
+    def _room(self, flight: _Flight) -> int:
+        """How many more rows may be sent now."""
+        if sum(each.bytes_in_flight for each in self._flights) >= self._settings.sink_max_in_flight:
+            return 0
+        sent = sum(each.sent - each.done for each in self._flights)
+        most = _INTERVALS * self._flow if flight.batch else _MOST_SINGLE
+        return most - sent
+
+    def _collect(self, link: Connection, *, wait: bool) -> None:
+        """Take in what the server says; with ``wait``, at least something."""
+        if wait:
+            deadline = time.monotonic() + self._settings.request_timeout
+            block = link.arrived(deadline, f"{self._unsettled()} published messages")
+        else:
+            block = link.arrived(None)
+        if not block:
+            return
+        streams = self._ledger.streams if self._ledger else None
+        acks = parse_acks(block, link.inbox, streams)
+        link.consume(acks.consumed)
+        for event in acks.others:
+            link.handle(event)
+        self._mark(acks)
+        for reply in acks.replies:
+            self._reply(reply)
+        self._land()
+
+    def _mark(self, acks: Acks) -> None:
+        """Note which singly published rows are stored."""
+        if not len(acks.numbers):
+            return
+        numbers = np.sort(acks.numbers)
+        for flight in self._flights:
+            if flight.batch:
+                continue
+            low, high = np.searchsorted(numbers, [flight.first, flight.first + len(flight.rows)])
+            flight.stored[numbers[low:high] - flight.first] = True
+            flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
+        self._failures = 0
+
+    def _reply(self, reply: Reply) -> None:
+        """An answer that is no plain ack: of a fast batch, or an error."""
+        name, _, rest = reply.to.partition(".")
+        for flight in self._flights:
+            if flight.batch and flight.batch == name:
+                self._fast_reply(flight, reply, rest)
+                return
+            row = int(name) - flight.first if name.isdigit() and not flight.batch else -1
+            if 0 <= row < len(flight.rows) and not flight.stored[row]:
+                self._turned_away(flight, row, reply)
+                flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
+                return
+
+    def _fast_reply(self, flight: _Flight, reply: Reply, rest: str) -> None:
+        body = reply.body
+        kind = body.get("type")
+        if kind == "ack":
+            self._flow = max(1, int(body["msgs"]))
+            self._reached(flight, int(body["seq"]))
+        elif kind == "gap":
+            return  # what was stored is told with the end of the batch
+        elif "count" in body and "error" not in body:
+            flight.ended = True
+            self._reached(flight, int(body["count"]))
+            self._check_stream(flight, body)
+        elif not self._unknown_to_fast(reply):
+            row = int(body.get("seq") or 0) if kind == "err" else int(rest.split(".")[2])
+            self._turned_away(flight, max(0, row - 1), reply)
+        else:
+            flight.ended = True
+
+    def _unknown_to_fast(self, reply: Reply) -> bool:
+        """Whether the batch is refused, not a row; rows are then published singly."""
+        code = int((reply.body.get("error") or {}).get("err_code") or 0)
+        if code not in _NO_FAST_BATCH:
+            return False
+        if code != _UNKNOWN_BATCH:
+            _log.info("publishing singly: %s", reply.body["error"])
+            self._takes_fast = False
+        return True
+
+    def _reached(self, flight: _Flight, count: int) -> None:
+        count = min(count, len(flight.rows))
+        if count > flight.done:
+            flight.done = count
+            flight.stored[:count] = True
+            self._failures = 0
+
+    def _check_stream(self, flight: _Flight, body: dict[str, object]) -> None:
+        if self._ledger and body.get("stream") not in self._ledger.streams:
+            raise refusal(flight.rows.subjects[0].as_py(), body)
+
+    def _turned_away(self, flight: _Flight, row: int, reply: Reply) -> None:
+        """Raise where a row is refused for good; else remember to send it again."""
+        subject = flight.rows.subjects[row].as_py()
+        if reply.status == NO_RESPONDERS:
+            self._require_stream(subject)
+        elif not is_transient(reply.body):
+            raise refusal(subject, reply.body)
+        if row not in flight.again:
+            flight.again.append(row)
+
+    def _require_stream(self, subject: str) -> None:
+        """Raise where no stream has the subject; one that has it may be without a leader."""
+        try:
+            found = self._targets.find(subject)
+        except NatsSparkError as error:
+            _log.info("asking for the stream of %s: %s", subject, error)
+            return
+        if found is None:
+            raise no_stream(subject)
+
+    def _land(self) -> None:
+        """Drop flights that are complete; queue what they left to do."""
+        for flight in [each for each in self._flights if each.complete]:
+            self._flights.remove(flight)
+            if not flight.stored.all():
+                self._again(flight)
+
+    def _again(self, flight: _Flight) -> None:
+        rows = flight.missing()
+        self._fail(
+            JetStreamUnavailableError(
+                f"{len(rows)} messages, the first to {rows.subjects[0].as_py()!r}, were turned "
+                "away: the stream's server is overloaded or has no leader"
+            )
+        )
+        self._unsent.appendleft((rows, bool(flight.batch)))
+
+    def _recover(self, error: NatsSparkError) -> None:
+        """After a lost connection: everything that is not acknowledged is to be sent again."""
+        self._fail(error)
+        self._links.close()  # a busy connection does not go back to the pool
+        self._link = None
+        lost = [(flight.missing(), bool(flight.batch)) for flight in self._flights]
+        self._flights.clear()
+        if self._ledger:
+            lost = [(self._ledger.missing(rows), fast) for rows, fast in lost]
+        self._unsent.extendleft((rows, fast) for rows, fast in reversed(lost) if len(rows))
+
+    def _fail(self, error: NatsSparkError) -> None:
+        if self._failures >= self._settings.retry_count:
+            raise error
+        _log.info("publishing: %s; again", error)
+        time.sleep(pause(self._failures))
+        self._failures += 1
+
+    def _unsettled(self) -> int:
+        return sum(each.sent - each.done for each in self._flights)
+
+
+_UNKNOWN_BATCH = 10208
+#: Batches are off for the stream, their pattern or id is not understood, too many are in flight.
+_NO_FAST_BATCH = (10205, 10206, 10207, _UNKNOWN_BATCH, 10211)

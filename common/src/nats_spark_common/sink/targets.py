@@ -1,0 +1,99 @@
+"""Which stream takes a subject: asked once a stream, then told from the streams' own subjects."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import PublishError
+from ..jetstream import StreamInfo, api_prefix, encode, parse_reply
+from ..pool import connection
+from ..settings import NatsSettings
+
+
+class Targets:
+    """The streams that rows go to; learns of them as subjects come up."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self._settings = settings
+        self._known: list[tuple[StreamInfo, str]] = []
+
+    def of(self, subjects: pa.StringArray) -> list[tuple[StreamInfo, npt.NDArray[np.bool_]]]:
+        """The streams that take the subjects, each with a mask of the rows that it takes.
+
+        Raises:
+            PublishError: a subject is taken by no stream.
+            AuthError: the user may not ask.
+            TimeoutExpiredError, ConnectError, ServerError: asking failed.
+        """
+        open_rows = np.ones(len(subjects), bool)
+        found = []
+        for info, pattern in self._known:
+            mask = open_rows & _matching(subjects, pattern)
+            if mask.any():
+                found.append((info, mask))
+                open_rows &= ~mask
+        while open_rows.any():
+            subject = subjects[int(np.argmax(open_rows))].as_py()
+            stream = self.find(subject)
+            if stream is None:
+                raise no_stream(subject)
+            pattern = _pattern(stream.subjects)
+            self._known.append((stream, pattern))
+            mask = open_rows & _matching(subjects, pattern)
+            if not mask.any():
+                raise PublishError(
+                    f"subject {subject!r}: stream {stream.name!r} takes it, but its subjects "
+                    f"{', '.join(stream.subjects)} do not name it: publish to the stream's own "
+                    "subjects"
+                )
+            found.append((stream, mask))
+            open_rows &= ~mask
+        return found
+
+    def find(self, subject: str) -> StreamInfo | None:
+        """The stream that takes a subject; ``None`` without one. Raises as `of`."""
+        names = self._ask("STREAM.NAMES", {"subject": subject}).get("streams") or []
+        return self.info(names[0]) if names else None
+
+    def info(self, stream: str) -> StreamInfo:
+        """The stream as it is now. Raises ``StreamNotFoundError``, and as `of`."""
+        return StreamInfo.from_json(self._ask(f"STREAM.INFO.{stream}", {}))
+
+    def _ask(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
+        subject = f"{api_prefix(self._settings)}.{call}"
+        with connection(self._settings) as link:
+            body = encode(request) if request else b""
+            return parse_reply(link.request(subject, body, self._settings.request_timeout), subject)
+
+
+def no_stream(subject: str) -> PublishError:
+    """The error for a subject that no stream takes."""
+    return PublishError(
+        f"subject {subject!r}: no stream takes it: create one with this subject, add the subject "
+        "to a stream (nats stream edit --subjects), or set nats.sink.create.stream with "
+        "nats.stream.name and nats.stream.subjects; nats.sink.mode=best-effort publishes without "
+        "a stream"
+    )
+
+
+def _pattern(subjects: tuple[str, ...]) -> str:
+    """A regular expression for what the subjects of a stream match."""
+    return "^(?:" + "|".join(map(_expression, subjects)) + ")$"
+
+
+def _expression(subject: str) -> str:
+    tokens = {"*": r"[^.]+", ">": r".+"}
+    return r"\.".join(tokens.get(token, re.escape(token)) for token in subject.split("."))
+
+
+def _matching(subjects: pa.StringArray, pattern: str) -> npt.NDArray[np.bool_]:
+    mask: npt.NDArray[np.bool_] = pc.match_substring_regex(subjects, pattern).to_numpy(
+        zero_copy_only=False
+    )
+    return mask.astype(bool)
