@@ -68,6 +68,7 @@ class BestEffort:
             deadline = time.monotonic() + self._settings.request_timeout
             while not self._listen(self._link, deadline):
                 pass
+            self._keep_pace(self._link, 0)
         except AuthError:
             raise
         except (ConnectError, TimeoutExpiredError) as error:
@@ -81,7 +82,7 @@ class BestEffort:
             frames = encode(rows, self._replies(link, len(rows)))
             link.send(frames.part(0, len(rows)))
             self._listen(link, None)
-            self._keep_pace(link)
+            self._keep_pace(link, _AHEAD - 1)
         except ConnectError:
             self._drop(broken=True)
             raise
@@ -94,10 +95,11 @@ class BestEffort:
         last = f"{link.inbox}.{link.reserve(1)} "
         return pa.array(np.where(np.arange(count) == count - 1, last, ""), pa.string())
 
-    def _keep_pace(self, link: Connection) -> None:
+    def _keep_pace(self, link: Connection, ahead: int) -> None:
+        """Wait until no more than so many answers are outstanding."""
         deadline = time.monotonic() + _PATIENCE
         try:
-            while self._paces and self._unanswered >= _AHEAD:
+            while self._paces and self._unanswered > ahead:
                 self._listen(link, deadline)
         except TimeoutExpiredError:
             self._paces = False

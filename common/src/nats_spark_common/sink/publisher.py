@@ -41,7 +41,7 @@ from .acks import Acks, Reply, parse_acks
 from .frames import Frames, encode
 from .ledger import Ledger
 from .refusals import is_transient, refusal
-from .rows import Rows, check_sizes
+from .rows import PIECE_BYTES, Rows, check_sizes
 from .targets import Targets, no_stream
 
 _log = logging.getLogger(__name__)
@@ -149,7 +149,9 @@ class Publisher:
             ConnectError, TimeoutExpiredError, JetStreamUnavailableError: however often it was
                 tried.
         """
-        self._unsent += ((piece, fast) for piece in rows.pieces())
+        # A fast batch is acknowledged at its end at the latest, so it must fit what may be in flight.
+        most_bytes = min(PIECE_BYTES, self._settings.sink_max_in_flight)
+        self._unsent += ((piece, fast) for piece in rows.pieces(most_bytes=most_bytes))
         self._work(lambda: True)
 
     def finish(self) -> None:

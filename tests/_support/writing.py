@@ -1,0 +1,76 @@
+"""Writes rows as a task of Spark does, without its engine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from nats_spark_common.settings import NatsSettings
+from nats_spark_common.sink.layout import layout_of
+from nats_spark_common.sink.ledger import TaskId
+from nats_spark_common.sink.writer import Written, write_task
+
+HEADERS = pa.map_(pa.string(), pa.list_(pa.string()))
+
+SCHEMA = pa.schema(
+    [
+        ("subject", pa.string()),
+        ("content", pa.binary()),
+        ("headers", HEADERS),
+        ("msgId", pa.string()),
+    ]
+)
+
+Row = dict[str, Any]
+
+
+def write(
+    options: dict[str, str],
+    rows: Iterable[Row],
+    *,
+    task: TaskId | None = None,
+    schema: pa.Schema = SCHEMA,
+    batch_rows: int = 10_000,
+) -> Written:
+    """Write the rows in one task, in batches as Spark would hand them over."""
+    return write_batches(options, batches(rows, schema, batch_rows), task=task, schema=schema)
+
+
+def write_batches(
+    options: dict[str, str],
+    record_batches: Iterator[pa.RecordBatch],
+    *,
+    task: TaskId | None = None,
+    schema: pa.Schema = SCHEMA,
+) -> Written:
+    settings = NatsSettings.from_options(options)
+    layout = layout_of(from_arrow_schema(schema), settings.sink_subject)
+    return write_task(settings, layout, task or new_task(), record_batches)
+
+
+def batches(
+    rows: Iterable[Row], schema: pa.Schema = SCHEMA, batch_rows: int = 10_000
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of the rows; a column that a row does not name is null."""
+    held = list(rows)
+    for start in range(0, len(held), batch_rows):
+        part = held[start : start + batch_rows]
+        columns = [pa.array([row.get(f.name) for row in part], f.type) for f in schema]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def new_task(partition: int = 0) -> TaskId:
+    """A task of a batch that no other test knows."""
+    return TaskId(uuid.uuid4().hex, "0", partition)
+
+
+def numbered(stream: str, count: int, size: int = 20) -> list[Row]:
+    """Rows to ``<stream>.<i % 10>`` whose payloads begin with their number."""
+    return [
+        {"subject": f"{stream}.{i % 10}", "content": str(i).encode().ljust(size, b".")}
+        for i in range(count)
+    ]
