@@ -101,6 +101,7 @@ FAST_BODIES = st.sampled_from(
 BODIES = st.sampled_from(
     [
         {"error": error(), "stream": "ORDERS", "seq": 0},
+        {"stream": "ORDERS", "seq": 0, "error": error()},
         {"error": error(503, 10077, 'with "stream":"x" in it'), "stream": "grün", "seq": 0},
         {"stream": "ORDERS", "seq": 9, "batch": "b4tch", "count": 9},
         {"type": "io.nats.jetstream.api.v1.stream_info_response"},
@@ -237,13 +238,20 @@ def test_a_duplicate_is_stored() -> None:
     assert parse_acks(ack(1, duplicate=True) + ack(1), INBOX).numbers.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("more", [{"error": error()}, {"batch": "b4tch", "count": 1}])
+def test_an_error_or_a_batch_among_plain_acks_is_told_apart(more: dict[str, object]) -> None:
+    acks = parse_acks(ack(1) + ack(2, **more) + ack(3), INBOX, frozenset({"ORDERS"}))
+    reply = Reply("2", 0, {"stream": "ORDERS", "seq": 1, **more})
+    assert (acks.numbers.tolist(), acks.replies) == ([1, 3], [reply])
+
+
 def test_nothing_says_nothing() -> None:
     assert same(parse_acks(b"", INBOX), _each(b"", INBOX, None))
 
 
 @pytest.mark.parametrize("streams", [None, frozenset({"ORDERS"})])
 def test_an_answer_without_a_sequence_is_no_ack(streams: Streams) -> None:
-    body = {"stream": "ORDERS"}
+    body = {"stream": "ORDERS", "domain": "hub"}
     acks = parse_acks(msg("1", go_json(body)), INBOX, streams)
     assert (acks.numbers.tolist(), acks.replies) == ([], [Reply("1", 0, body)])
 

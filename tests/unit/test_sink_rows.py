@@ -200,9 +200,10 @@ def test_pieces_are_all_rows_in_order_and_keep_their_bounds(
         assert len(each) == 1 or each.sizes().sum() + subjects <= most_bytes
 
 
-def test_a_piece_holds_as_many_rows_as_fit() -> None:
+@pytest.mark.parametrize(("most", "counts"), [(30, [3, 3, 1]), (29, [2, 2, 2, 1]), (1, [1] * 7)])
+def test_a_piece_holds_as_many_rows_as_fit(most: int, counts: list[int]) -> None:
     rows = made(*[Row("ab", b"12345678")] * 7)
-    assert [len(each) for each in rows.pieces(100, 30)] == [3, 3, 1]
+    assert [len(each) for each in rows.pieces(100, most)] == counts
 
 
 def test_rows_are_numbered_on_from_batch_to_batch() -> None:
@@ -223,6 +224,16 @@ def test_names_may_repeat_and_keep_their_order(kind: Any) -> None:
     pairs = [("B", "1"), ("A", "2"), ("B", "")]
     listed = [(n, v if kind.item_type in (STRING, LARGE) else [v]) for n, v in pairs]
     assert headers_sent(Row(headers=listed), kind=kind) == [pairs]
+
+
+@pytest.mark.parametrize("kind", HEADER_TYPES)
+def test_headers_of_a_slice_are_those_of_its_rows(kind: Any) -> None:
+    single = kind.item_type in (STRING, LARGE)
+    rows = [Row(headers=[("A", value if single else [value, "x"])]) for value in "1234"]
+    found = sent(RowMaker(LAYOUT, None, "none", None).rows(batch(rows, kind).slice(2, 1)))
+    assert [each.headers for each in found] == [
+        [("A", "3")] if single else [("A", "3"), ("A", "x")]
+    ]
 
 
 def test_what_a_null_hides_is_not_published() -> None:

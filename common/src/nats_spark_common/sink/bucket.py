@@ -8,7 +8,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from ..errors import ConnectError, JetStreamUnavailableError, ServerError, TimeoutExpiredError
+from ..errors import (
+    ConnectError,
+    JetStreamUnavailableError,
+    ServerError,
+    StreamNotFoundError,
+    TimeoutExpiredError,
+)
 from ..jetstream import (
     NO_RESPONDERS,
     STREAM_NAME_IN_USE,
@@ -62,10 +68,12 @@ class Bucket:
                 raise
 
     def get(self, key: str) -> tuple[bytes, int] | None:
-        """A key's value and revision, from the stream's leader; ``None`` without one."""
+        """A key's value and revision, from the stream's leader; ``None`` without key or bucket."""
         request = encode({"last_by_subj": f"$KV.{self._name}.{key}"})
         try:
             message = self._api(f"STREAM.MSG.GET.{self._stream}", request)["message"]
+        except StreamNotFoundError:
+            return None
         except ServerError as error:
             if is_no_message(error):
                 return None
@@ -82,12 +90,13 @@ class Bucket:
         header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
 
         def attempt() -> Msg:
-            with connection(self._settings) as link:
-                reply = link.request(subject, value, self._settings.request_timeout, header)
-            if reply.header and header_status(reply.header)[0] == NO_RESPONDERS:
+            for _ in range(2):
+                with connection(self._settings) as link:
+                    reply = link.request(subject, value, self._settings.request_timeout, header)
+                if not reply.header or header_status(reply.header)[0] != NO_RESPONDERS:
+                    return reply
                 self.make(replicas)
-                raise JetStreamUnavailableError(f"key-value bucket {self._name} is not there yet")
-            return reply
+            raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
 
         reply = retrying(attempt, self._settings, _TRANSIENT)
         try:

@@ -149,7 +149,7 @@ class Publisher:
             ConnectError, TimeoutExpiredError, JetStreamUnavailableError: however often it was
                 tried.
         """
-        # A fast batch is acknowledged at its end at the latest, so it must fit what may be in flight.
+        # A fast batch is acknowledged at its end at the latest, so it must fit into that bound.
         most_bytes = min(PIECE_BYTES, self._settings.sink_max_in_flight)
         self._unsent += ((piece, fast) for piece in rows.pieces(most_bytes=most_bytes))
         self._work(lambda: True)

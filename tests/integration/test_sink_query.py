@@ -1,0 +1,266 @@
+"""Whole writes through Spark: streaming and batch, schemas, streams that are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql.streaming.query import StreamingQuery
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin
+from .test_sink_exactly_once import records
+from .test_sink_rows import make_stream
+
+MODES = ["at-least-once", "exactly-once", "best-effort"]
+
+
+def save(frame: DataFrame, url: str, **options: str) -> None:
+    """Append the rows through the data source."""
+    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
+    frame.write.format("nats-v2").mode("append").options(**named).option("nats.url", url).save()
+
+
+def copy(
+    spark: SparkSession, url: str, source: str, target: str, checkpoint: Path, **options: str
+) -> StreamingQuery:
+    """A query that copies what one stream holds to ``<target>.<subject>``, to its end."""
+    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
+    frame = (
+        spark.readStream.format("nats-v2")
+        .option("nats.url", url)
+        .option("nats.stream.name", source)
+        .option("nats.max.messages.per.trigger", "400")
+        .option("nats.min.range", "100")
+        .load()
+        .withColumn("subject", f.concat(f.lit(f"{target}."), "subject"))
+    )
+    writer = frame.writeStream.format("nats-v2").options(**named).option("nats.url", url)
+    query = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start()
+    query.awaitTermination()
+    return query
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_write_stores_every_row(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, mode: str
+) -> None:
+    server_admin.create_stream(stream)
+    frame = spark.range(0, 5_000, 1, 2).selectExpr(
+        f"concat('{stream}.', id % 10) as subject", "cast(id as string) as content"
+    )
+    save(frame, server.url, sink_mode=mode)
+    found = [int(m.payload) for m in server_admin.read_all(stream)]
+    assert sorted(found) == list(range(5_000))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_query_copies_a_stream_with_its_headers(
+    spark: SparkSession,
+    server: EmbeddedServer,
+    server_admin: Admin,
+    stream: str,
+    tmp_path: Path,
+    mode: str,
+) -> None:
+    target = f"{stream}copy"
+    server_admin.create_stream(stream)
+    server_admin.create_stream(target)
+    server_admin.publish(f"{stream}.x", b"with headers", {"a": "é"})
+    server_admin.fill(stream, 999)
+    copy(spark, server.url, stream, target, tmp_path / "checkpoint", sink_mode=mode)
+    original, copied = server_admin.read_all(stream), server_admin.read_all(target)
+    assert sorted((f"{target}.{m.subject}", m.payload) for m in original) == sorted(
+        (m.subject, m.payload) for m in copied
+    )
+    (first,) = (m for m in copied if m.payload == b"with headers")
+    assert first.headers is not None
+    assert first.headers["a"] == "é"
+
+
+def test_records_of_finished_batches_and_writes_are_forgotten(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    target = f"{stream}copy"
+    admin.create_stream(stream)
+    admin.create_stream(target)
+    admin.fill(stream, 1_000)
+    options = {"sink_mode": "exactly-once", "sink_bucket": f"B{stream}"}
+    query = copy(spark, nats_server.url, stream, target, tmp_path / "checkpoint", **options)
+    assert set(records(admin, query.id, f"B{stream}")) == {"2.0", "2.1"}
+    rows = spark.range(10).selectExpr(f"'{target}.x' as subject", "'1' as content")
+    save(rows, nats_server.url, **options)
+    left = admin.info(f"KV_B{stream}").state.messages
+    assert left == 2
+
+
+def test_two_runs_of_a_batch_write_are_two_writes(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    rows = spark.range(10).selectExpr(f"'{stream}.x' as subject", "'1' as content")
+    for _ in range(2):
+        save(rows, nats_server.url, sink_mode="exactly-once")
+    assert admin.info(stream).state.messages == 20
+
+
+def test_the_rows_of_an_aggregation_are_published_in_complete_mode(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    target = f"{stream}counts"
+    admin.create_stream(stream)
+    make_stream(admin, target, max_msgs_per_subject=1)
+    admin.fill(stream, 100)
+    counts = (
+        spark.readStream.format("nats-v2")
+        .option("nats.url", nats_server.url)
+        .option("nats.stream.name", stream)
+        .option("nats.max.messages.per.trigger", "50")
+        .load()
+        .groupBy("subject")
+        .count()
+        .selectExpr(f"concat('{target}.', subject) subject", "cast(count as string) content")
+    )
+    query = (
+        counts.writeStream.format("nats-v2")
+        .outputMode("complete")
+        .option("nats.url", nats_server.url)
+        .option("checkpointLocation", str(tmp_path))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    found = {m.subject: int(m.payload) for m in admin.read_all(target)}
+    assert found == {f"{target}.{stream}.{i}": 10 for i in range(10)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (["'1' content"], "no column 'subject'.*nats.sink.subject"),
+        (["'a' subject"], "no column 'content'"),
+        (["'a' subject", "1 content"], "'content' is int, not binary or string: cast it"),
+        (["'a' subject", "'1' content", "'1' data"], "both 'content' and 'data'"),
+        (["'a' subject", "'1' content", "'x' contents"], "did you mean 'content'"),
+        (["'a' subject", "'1' content", "map('a', 1) headers"], "'headers' is map<string,int>"),
+        (["1 subject", "'1' content"], "'subject' is int, not string"),
+        (["'a' subject", "'1' content", "7 msgId"], "'msgId' is int, not string"),
+    ],
+)
+def test_a_schema_that_does_not_fit_is_told_before_anything_is_written(
+    spark: SparkSession, nats_server: EmbeddedServer, columns: list[str], words: str
+) -> None:
+    with pytest.raises(Exception, match=words):
+        save(spark.range(1).selectExpr(*columns), nats_server.url)
+
+
+def test_overwriting_is_refused(spark: SparkSession, nats_server: EmbeddedServer) -> None:
+    rows = spark.range(1).selectExpr("'a' subject", "'1' content")
+    writer = rows.write.format("nats-v2").option("nats.url", nats_server.url)
+    with pytest.raises(Exception, match=r"append.*nats stream purge"):
+        writer.mode("overwrite").save()
+
+
+def test_data_and_headers_of_single_values(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    columns = ["cast('x' as binary) data", "map('a', 'b') headers", "'7' msgId"]
+    save(spark.range(1).selectExpr(*columns), nats_server.url, sink_subject=f"{stream}.x")
+    (message,) = admin.read_all(stream)
+    assert (message.payload, message.headers) == (b"x", {"a": "b", "Nats-Msg-Id": "7"})
+
+
+def created(admin: Admin, stream: str) -> dict[str, Any]:
+    config: dict[str, Any] = admin.api(f"STREAM.INFO.{stream}")["config"]
+    return config
+
+
+def test_a_missing_stream_is_made_from_the_options(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
+    save(
+        rows,
+        nats_server.url,
+        sink_create_stream="true",
+        stream_name=stream,
+        stream_subjects=f"{stream}.>,other.{stream}",
+        sink_retention="interest",
+        sink_duplicate_window="30s",
+        storage_type="memory",
+    )
+    config = created(admin, stream)
+    assert config["subjects"] == [f"{stream}.>", f"other.{stream}"]
+    assert config["retention"] == "interest"
+    assert config["duplicate_window"] == 30_000_000_000
+    assert config["storage"] == "memory"
+    assert config["allow_direct"]
+    assert config["allow_batched"]
+
+
+def test_a_made_stream_takes_the_rows_of_each_run(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
+    for _ in range(2):
+        save(
+            rows,
+            server.url,
+            sink_create_stream="true",
+            stream_name=stream,
+            stream_subjects=f"{stream}.>",
+        )
+    assert server_admin.info(stream).state.messages == 20
+
+
+def test_an_existing_stream_is_never_changed(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_stream(admin, stream, max_msgs=5, duplicate_window=1_000_000_000)
+    before = created(admin, stream)
+    rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
+    save(
+        rows,
+        nats_server.url,
+        sink_create_stream="true",
+        stream_name=stream,
+        stream_subjects=f"{stream}.>,more.{stream}",
+        sink_retention="workqueue",
+    )
+    assert created(admin, stream) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "needs nats.stream.name"),
+        ({"stream_name": "A,B"}, "needs nats.stream.name.*A,B"),
+        ({"stream_name": "A"}, "needs nats.stream.subjects"),
+    ],
+)
+def test_a_stream_that_cannot_be_made_for_want_of_options(
+    spark: SparkSession, nats_server: EmbeddedServer, options: dict[str, str], words: str
+) -> None:
+    rows = spark.range(1).selectExpr("'a' subject", "'1' content")
+    with pytest.raises(Exception, match=words):
+        save(rows, nats_server.url, sink_create_stream="true", **options)
+
+
+def test_subjects_of_another_stream_are_refused_in_the_servers_words(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    rows = spark.range(1).selectExpr(f"'{stream}.x' subject", "'1' content")
+    with pytest.raises(Exception, match="subjects overlap"):
+        save(
+            rows,
+            nats_server.url,
+            sink_create_stream="true",
+            stream_name=f"{stream}b",
+            stream_subjects=f"{stream}.>",
+        )

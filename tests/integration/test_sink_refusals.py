@@ -1,0 +1,159 @@
+"""What the server refuses is one clear error that names the subject, however it was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.errors import AuthError, ConnectError, PublishError
+
+from .._support.admin import Admin
+from .._support.writing import Row, numbered, write
+from .test_sink_rows import WAYS, make_stream, options
+
+MODES = ["at-least-once", "exactly-once"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return WAYS[request.param]
+
+
+def refused(url: str, rows: list[Row], words: str, mode: str = "at-least-once") -> None:
+    with pytest.raises(PublishError, match=words):
+        write(options(url, sink_mode=mode), rows)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_subject_that_no_stream_takes(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any], mode: str
+) -> None:
+    make_stream(admin, stream, **way)
+    rows = [*numbered(stream, 10), {"subject": f"no.{stream}.x", "content": b"1"}]
+    refused(
+        nats_server.url, rows, rf"'no\.{stream}\.x': no stream takes it.*nats stream edit", mode
+    )
+
+
+def test_a_subject_without_stream_on_an_old_server(
+    old_nats_server: EmbeddedServer, stream: str
+) -> None:
+    refused(old_nats_server.url, numbered(stream, 3), f"'{stream}.0': no stream takes it")
+
+
+def test_best_effort_needs_no_stream(nats_server: EmbeddedServer, stream: str) -> None:
+    settings = options(nats_server.url, sink_mode="best-effort")
+    assert write(settings, numbered(stream, 10_000)).rows == 10_000
+
+
+@pytest.mark.parametrize("limit", [{"max_msgs": 5}, {"max_bytes": 1_000}])
+def test_a_full_stream(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    way: dict[str, Any],
+    limit: dict[str, int],
+) -> None:
+    make_stream(admin, stream, discard="new", **limit, **way)
+    words = rf"subject '{stream}\.\d': .* refuses the message: maximum.*discard: new"
+    refused(nats_server.url, numbered(stream, 3_000, size=100), words)
+    info = admin.info(stream)
+    assert 0 < info.state.messages < 10  # those that fitted
+
+
+def test_more_messages_of_a_subject_than_it_may_have(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any]
+) -> None:
+    make_stream(
+        admin,
+        stream,
+        discard="new",
+        max_msgs_per_subject=1,
+        discard_new_per_subject=True,
+        **way,
+    )
+    rows = [{"subject": f"{stream}.{name}", "content": b"1"} for name in ("a", "b", "a", "c")]
+    refused(nats_server.url, rows, rf"'{stream}\.a': .*maximum messages per subject")
+
+
+def test_a_sealed_stream(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any]
+) -> None:
+    make_stream(admin, stream, **way)
+    config = admin.api(f"STREAM.INFO.{stream}")["config"]
+    admin.api(f"STREAM.UPDATE.{stream}", **{**config, "sealed": True})
+    refused(nats_server.url, numbered(stream, 3), rf"'{stream}\.0': .*sealed.*write to another")
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_message_past_the_streams_own_limit(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any], position: int
+) -> None:
+    make_stream(admin, stream, max_msg_size=100, **way)
+    rows = [{"subject": f"{stream}.{i}", "content": b"x" * 10} for i in range(3)]
+    rows[position]["content"] = b"x" * 101
+    words = rf"'{stream}\.{position}': stream '{stream}' refuses.*max_msg_size"
+    refused(nats_server.url, rows, words)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Nats-Expected-Last-Sequence", "Nats-Expected-Last-Subject-Sequence", "Nats-TTL"],
+)
+def test_a_condition_in_the_headers_that_does_not_hold(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any], header: str
+) -> None:
+    make_stream(admin, stream, **way)
+    row = {"subject": f"{stream}.a", "content": b"1", "headers": [(header, ["99"])]}
+    refused(nats_server.url, [row], rf"'{stream}\.a': stream '{stream}' refuses.*{header[:13]}")
+
+
+@pytest.mark.parametrize("mode", ["at-least-once", "exactly-once", "best-effort"])
+def test_a_user_who_may_not_publish(stream: str, way: dict[str, Any], mode: str) -> None:
+    users = (
+        "authorization { users: ["
+        "{user: root, password: pw}, "
+        '{user: ada, password: pw, permissions: {publish: {deny: "*.secret"}}}]}'
+    )
+    with EmbeddedServer(users) as server:
+        admin = Admin(server.url, user="root", password="pw")
+        make_stream(admin, stream, **way)
+        settings = options(server.url, user="ada", password="pw", sink_mode=mode)
+        write(settings, numbered(stream, 10))
+        with pytest.raises(AuthError, match=rf"{stream}\.secret"):
+            write(settings, [{"subject": f"{stream}.secret", "content": b"1"}])
+        assert admin.info(stream).state.messages == 10
+        admin.close()
+
+
+def test_a_user_who_may_publish_and_nothing_else_writes_singly(stream: str) -> None:
+    users = (
+        "authorization { users: ["
+        "{user: root, password: pw}, "
+        '{user: ada, password: pw, permissions: {publish: "S*.>", subscribe: "_INBOX.>"}}]}'
+    ).replace("S*", stream)
+    with EmbeddedServer(users) as server:
+        admin = Admin(server.url, user="root", password="pw")
+        make_stream(admin, stream, allow_batched=True)
+        write(options(server.url, user="ada", password="pw"), numbered(stream, 1_000))
+        assert admin.info(stream).state.messages == 1_000
+        admin.close()
+
+
+def test_a_mapped_subject_is_the_servers_business_but_for_exactly_once(stream: str) -> None:
+    with EmbeddedServer(f'mappings = {{ "from.*": "{stream}.$1" }}') as server:
+        admin = Admin(server.url)
+        make_stream(admin, stream)
+        rows = [{"subject": "from.here", "content": b"1"}]
+        write(options(server.url), rows)
+        assert [m.subject for m in admin.read_all(stream)] == [f"{stream}.here"]
+        refused(server.url, rows, "'from.here': no stream takes it", "exactly-once")
+        admin.close()
+
+
+def test_no_server_is_an_error_that_names_it() -> None:
+    settings = options("nats://127.0.0.1:1", retry_count="0")
+    with pytest.raises(ConnectError, match=r"127\.0\.0\.1:1.*nats\.url"):
+        write(settings, numbered("S", 1))
