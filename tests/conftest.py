@@ -85,14 +85,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
-def local_spark(folder: Path) -> SparkSession:
+def local_spark(folder: Path, master: str = "local[2]") -> SparkSession:
     """The session of the tests; also started by processes that are to be killed."""
     # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
     folder_of_python, python = os.path.split(sys.executable)
     os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
     os.environ["PYSPARK_PYTHON"] = python
     session = (
-        SparkSession.builder.master("local[2]")
+        SparkSession.builder.master(master)
         .appName("nats-spark tests")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")

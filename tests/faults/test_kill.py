@@ -25,11 +25,11 @@ KILLS = 4
 
 
 @contextmanager
-def victim(url: str, stream: str, folder: Path, until: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The driver in a process group of its own, so that its JVM and workers die with it."""
+def victim(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A driver in a process group of its own, so that its JVM and workers die with it."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests._support.victim", url, stream, str(folder), until],
+            [sys.executable, "-m", f"tests._support.{module}", *arguments],
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -62,7 +62,7 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
     admin.fill(stream, COUNT)
     for _ in range(KILLS):
         known = offsets_logged(tmp_path)
-        with victim(nats_server.url, stream, tmp_path, "on") as process:
+        with victim(tmp_path, "victim", nats_server.url, stream, str(tmp_path), "on") as process:
             wait_until(
                 lambda known=known, process=process: (
                     offsets_logged(tmp_path) > known or process.poll() is not None
@@ -72,7 +72,7 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             time.sleep(chance.uniform(0.0, 1.2))  # the random moment of a batch
     assert offsets_logged(tmp_path) < COUNT // 3000 - 1, "it finished before it was killed"
-    with victim(nats_server.url, stream, tmp_path, "now") as process:
+    with victim(tmp_path, "victim", nats_server.url, stream, str(tmp_path), "now") as process:
         assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
     rows = spark.read.parquet(str(tmp_path / "rows")).collect()
     assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT + 1))

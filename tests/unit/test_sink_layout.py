@@ -22,7 +22,7 @@ from pyspark.sql.types import (
 from nats_spark_common import OptionError
 from nats_spark_common.schema import SCHEMA
 from nats_spark_common.sink.layout import Layout, layout_of
-from nats_spark_common.sink.targets import _matching, _pattern
+from nats_spark_common.sink.targets import taken_by
 
 S, B = StringType(), BinaryType()
 WRITTEN = ("subject", "content", "headers", "msgId")
@@ -143,7 +143,7 @@ def test_a_misspelt_column_is_told_what_may_be_meant(name: str, meant: str) -> N
 
 
 def takes(patterns: list[str], subjects: list[str]) -> list[bool]:
-    mask = _matching(pa.array(subjects, pa.string()), _pattern(tuple(patterns)))
+    mask = taken_by(tuple(patterns), pa.array(subjects, pa.string()))
     assert mask.dtype == np.bool_
     return mask.tolist()
 

@@ -3,18 +3,21 @@
 For users: `NatsSettings` and the errors. For connectors: the modules, each of which says in its
 first lines what it is for. Data flows one way: `settings` → what to read (`streams`, `offsets`,
 `admission`, `ranges`) in the driver → `reading` (`direct`, `ordered` over `wire`) and `schema`
-in the tasks.
+in the tasks. The other way, out of Spark, is `sink`.
 """
 
 from .errors import (
     AuthError,
     ConnectError,
     DataLossError,
+    FencedError,
     JetStreamUnavailableError,
     NatsSparkError,
     OptionError,
     PayloadError,
     ProtocolError,
+    PublishError,
+    ReplayError,
     ServerError,
     StreamNotFoundError,
     TimeoutExpiredError,
@@ -26,12 +29,15 @@ __all__ = [
     "AuthError",
     "ConnectError",
     "DataLossError",
+    "FencedError",
     "JetStreamUnavailableError",
     "NatsSettings",
     "NatsSparkError",
     "OptionError",
     "PayloadError",
     "ProtocolError",
+    "PublishError",
+    "ReplayError",
     "ServerError",
     "StreamNotFoundError",
     "TimeoutExpiredError",

@@ -73,7 +73,7 @@ def _plain(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks | N
         return None
     taken = b"\r\n" + block[:consumed]
     if streams is None:
-        acks = taken.count(b"\r\n" + _ACK)
+        acks = min(taken.count(b"\r\n" + _ACK), taken.count(b',"seq":'))
     else:
         names = (json.dumps(name).encode() for name in streams)
         acks = sum(taken.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
@@ -101,11 +101,15 @@ def _each(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks:
         body = _json(event.payload)
         stored = "seq" in body and "error" not in body and "batch" not in body
         expected = streams is None or body.get("stream") in streams
-        if stored and expected and not status and to.isdigit():
+        if stored and expected and not status and _is_number(to):
             numbers.append(int(to))
         else:
             acks.replies.append(Reply(to, status, body))
     return Acks(np.array(numbers, np.int64), acks.replies, acks.others, consumed)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _json(payload: bytes) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def header_blocks(
         blocks = own if blocks is None else pc.binary_join_element_wise(blocks, own, "")
     if blocks is None:
         return None
+    if not pc.any(pc.greater(pc.binary_length(blocks), 0)).as_py():
+        return None
     whole = pc.binary_join_element_wise("NATS/1.0\r\n", blocks, "\r\n", "")
     return pc.if_else(pc.equal(pc.binary_length(blocks), 0), "", whole).cast(pa.binary())
 

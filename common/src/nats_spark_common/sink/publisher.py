@@ -34,6 +34,7 @@ from ..errors import (
 )
 from ..jetstream import FAST_BATCH_VERSION, NO_RESPONDERS
 from ..pool import connection
+from ..protocol import pub
 from ..retry import pause
 from ..settings import NatsSettings
 from ..wire import Connection
@@ -52,26 +53,33 @@ _SLICE_BYTES = 1 << 18
 #: Singly published rows in flight; the server queues up to 10,000 a stream (max_buffered_msgs).
 _MOST_SINGLE = 8_000
 
+#: Rows in flight, however overloaded the server is.
+_LEAST = 16
+
 #: How often we ask for acks of a fast batch, in messages; the server lowers it as it sees fit.
 _FLOW = 500
 #: ... and how many of these intervals may be in flight. The official clients wait at two or three.
 _INTERVALS = 4
 
-_START, _APPEND, _COMMIT = 0, 1, 2
+_START, _APPEND, _COMMIT, _PING = 0, 1, 2, 4
+
+#: How long a fast batch may be silent before we ask where it stands, in seconds.
+_SILENCE = 0.25
 
 _TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError, ProtocolError)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Flight:
     """Rows under way.
 
     Attributes:
         first: number of the first row's publish, where they are published singly.
         batch: id of the fast batch, empty where there is none.
+        flow: after how many messages of it we ask for an ack, at the latest.
         sent, done: how many rows were sent, and how many of these are settled.
         stored: rows that are acknowledged.
-        refused: rows that were turned away for the moment.
+        again: rows that were turned away for the moment.
         ended: the server has closed the fast batch.
     """
 
@@ -79,6 +87,7 @@ class _Flight:
     frames: Frames
     first: int = 0
     batch: str = ""
+    flow: int = 0
     sent: int = 0
     done: int = 0
     stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
@@ -88,6 +97,11 @@ class _Flight:
     @property
     def complete(self) -> bool:
         return self.ended or self.done == len(self.rows)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a row of a fast batch was turned away: what follows it would be, too."""
+        return bool(self.batch and self.again)
 
     @property
     def bytes_in_flight(self) -> int:
@@ -127,6 +141,8 @@ class Publisher:
         self._failures = 0
         self._takes_fast = True
         self._flow = _FLOW
+        self._most = _MOST_SINGLE
+        self._progress = 0.0
 
     def __enter__(self) -> Publisher:
         return self
@@ -193,21 +209,22 @@ class Publisher:
             replies = pc.binary_join_element_wise(f"{link.inbox}.", numbers, " ", "")
             return _Flight(rows, encode(rows, replies), first=first, stored=stored)
         batch = secrets.token_hex(11)
+        self._flow = min(_FLOW, max(1, self._most // _INTERVALS))
         operations = np.full(count, _APPEND)
         operations[0], operations[-1] = _START, _COMMIT
         replies = pc.binary_join_element_wise(
-            f"{link.inbox}.{batch}.{_FLOW}.fail.",
+            f"{link.inbox}.{batch}.{self._flow}.fail.",
             pa.array(np.arange(1, count + 1)).cast(pa.string()),
             ".",
             pa.array(operations).cast(pa.string()),
             ".$FI ",
             "",
         )
-        return _Flight(rows, encode(rows, replies), batch=batch, stored=stored)
+        return _Flight(rows, encode(rows, replies), batch=batch, flow=self._flow, stored=stored)
 
     def _send(self, link: Connection, flight: _Flight) -> None:
         offsets = flight.frames.offsets
-        while flight.sent < len(flight.rows) and not flight.ended:
+        while flight.sent < len(flight.rows) and not flight.ended and not flight.stuck:
             room = self._room(flight)
             if room <= 0:
                 self._collect(link, wait=True)
@@ -219,23 +236,26 @@ class Publisher:
                 self._ledger.check()
             link.send(flight.frames.part(flight.sent, stop))
             flight.sent = stop
+            self._progress = time.monotonic()
             self._collect(link, wait=False)
+        if flight.stuck and not flight.ended:
+            self._ping(link)  # ends it, so that what is left can be sent again in order
+            while flight in self._flights:
+                self._collect(link, wait=True)
 
     def _room(self, flight: _Flight) -> int:
         """How many more rows may be sent now."""
         if sum(each.bytes_in_flight for each in self._flights) >= self._settings.sink_max_in_flight:
             return 0
         sent = sum(each.sent - each.done for each in self._flights)
-        most = _INTERVALS * self._flow if flight.batch else _MOST_SINGLE
-        return most - sent
+        if not flight.batch:
+            return self._most - sent
+        # No ack comes before so many messages as the server counts between two of them.
+        return max(min(_INTERVALS * self._flow, self._most), self._flow) - sent
 
     def _collect(self, link: Connection, *, wait: bool) -> None:
         """Take in what the server says; with ``wait``, at least something."""
-        if wait:
-            deadline = time.monotonic() + self._settings.request_timeout
-            block = link.arrived(deadline, f"{self._unsettled()} published messages")
-        else:
-            block = link.arrived(None)
+        block = self._awaited(link) if wait else link.arrived(None)
         if not block:
             return
         streams = self._ledger.streams if self._ledger else None
@@ -248,6 +268,29 @@ class Publisher:
             self._reply(reply)
         self._land()
 
+    def _awaited(self, link: Connection) -> bytes:
+        """The server's next words; a fast batch that is silent is asked where it stands.
+
+        Raises ``TimeoutExpiredError`` where nothing went ahead for ``nats.request.timeout``.
+        """
+        unsettled = sum(each.sent - each.done for each in self._flights)
+        what = f"{unsettled} published messages"
+        deadline = self._progress + self._settings.request_timeout
+        while time.monotonic() < deadline:
+            try:
+                return link.arrived(min(time.monotonic() + _SILENCE, deadline), what)
+            except TimeoutExpiredError:
+                self._ping(link)
+        raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+
+    def _ping(self, link: Connection) -> None:
+        """Ask for the state of the fast batches; the answer also ends one that has a gap."""
+        for flight in self._flights:
+            if flight.batch and flight.sent:
+                subject = flight.rows.subjects[flight.sent - 1].as_py()
+                reply = f"{link.inbox}.{flight.batch}.{flight.flow}.fail.{flight.sent}.{_PING}.$FI"
+                link.send(pub(subject, reply, b""))
+
     def _mark(self, acks: Acks) -> None:
         """Note which singly published rows are stored."""
         if not len(acks.numbers):
@@ -259,14 +302,15 @@ class Publisher:
             low, high = np.searchsorted(numbers, [flight.first, flight.first + len(flight.rows)])
             flight.stored[numbers[low:high] - flight.first] = True
             flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
-        self._failures = 0
+        self._went_ahead()
 
     def _reply(self, reply: Reply) -> None:
         """An answer that is no plain ack: of a fast batch, or an error."""
         name, _, rest = reply.to.partition(".")
         for flight in self._flights:
             if flight.batch and flight.batch == name:
-                self._fast_reply(flight, reply, rest)
+                if not flight.ended:  # its last rows are answered still, as of an unknown batch
+                    self._fast_reply(flight, reply, rest)
                 return
             row = int(name) - flight.first if name.isdigit() and not flight.batch else -1
             if 0 <= row < len(flight.rows) and not flight.stored[row]:
@@ -286,20 +330,27 @@ class Publisher:
             flight.ended = True
             self._reached(flight, int(body["count"]))
             self._check_stream(flight, body)
-        elif not self._unknown_to_fast(reply):
+        elif self._refuses_batch(flight, reply):
+            flight.ended = True
+        else:
             row = int(body.get("seq") or 0) if kind == "err" else int(rest.split(".")[2])
             self._turned_away(flight, max(0, row - 1), reply)
-        else:
-            flight.ended = True
 
-    def _unknown_to_fast(self, reply: Reply) -> bool:
-        """Whether the batch is refused, not a row; rows are then published singly."""
+    def _refuses_batch(self, flight: _Flight, reply: Reply) -> bool:
+        """Whether the batch is refused, not a row; rows are then published singly.
+
+        Raises ``ProtocolError`` where the server does not know the batch any more: its end, and so
+        the number of rows that are stored, was lost on the way.
+        """
         code = int((reply.body.get("error") or {}).get("err_code") or 0)
+        if code == _UNKNOWN_BATCH and 0 in flight.again:
+            return True  # it never began
+        if code == _UNKNOWN_BATCH:
+            raise ProtocolError("the server dropped a batch, and did not say how far it came")
         if code not in _NO_FAST_BATCH:
             return False
-        if code != _UNKNOWN_BATCH:
-            _log.info("publishing singly: %s", reply.body["error"])
-            self._takes_fast = False
+        _log.info("publishing singly: %s", reply.body["error"])
+        self._takes_fast = False
         return True
 
     def _reached(self, flight: _Flight, count: int) -> None:
@@ -307,7 +358,11 @@ class Publisher:
         if count > flight.done:
             flight.done = count
             flight.stored[:count] = True
-            self._failures = 0
+            self._went_ahead()
+
+    def _went_ahead(self) -> None:
+        self._failures = 0
+        self._progress = time.monotonic()
 
     def _check_stream(self, flight: _Flight, body: dict[str, object]) -> None:
         if self._ledger and body.get("stream") not in self._ledger.streams:
@@ -337,11 +392,15 @@ class Publisher:
         """Drop flights that are complete; queue what they left to do."""
         for flight in [each for each in self._flights if each.complete]:
             self._flights.remove(flight)
-            if not flight.stored.all():
+            if flight.stored.all():
+                self._most = min(2 * self._most, _MOST_SINGLE)
+            else:
                 self._again(flight)
 
     def _again(self, flight: _Flight) -> None:
+        """Queue what was turned away; less may be in flight until the server keeps up."""
         rows = flight.missing()
+        self._most = max(self._most // 2, _LEAST)
         self._fail(
             JetStreamUnavailableError(
                 f"{len(rows)} messages, the first to {rows.subjects[0].as_py()!r}, were turned "
@@ -368,10 +427,7 @@ class Publisher:
         time.sleep(pause(self._failures))
         self._failures += 1
 
-    def _unsettled(self) -> int:
-        return sum(each.sent - each.done for each in self._flights)
-
 
 _UNKNOWN_BATCH = 10208
 #: Batches are off for the stream, their pattern or id is not understood, too many are in flight.
-_NO_FAST_BATCH = (10205, 10206, 10207, _UNKNOWN_BATCH, 10211)
+_NO_FAST_BATCH = (10205, 10206, 10207, 10211)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..errors import PublishError
 from ..jetstream import StreamInfo, api_prefix, encode, parse_reply
 from ..pool import connection
 from ..settings import NatsSettings
+from ..subjects import matches_any
 
 
 class Targets:
@@ -21,7 +23,7 @@ class Targets:
 
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
-        self._known: list[tuple[StreamInfo, str]] = []
+        self._known: list[StreamInfo] = []
 
     def of(self, subjects: pa.StringArray) -> list[tuple[StreamInfo, npt.NDArray[np.bool_]]]:
         """The streams that take the subjects, each with a mask of the rows that it takes.
@@ -33,8 +35,8 @@ class Targets:
         """
         open_rows = np.ones(len(subjects), bool)
         found = []
-        for info, pattern in self._known:
-            mask = open_rows & _matching(subjects, pattern)
+        for info in self._known:
+            mask = open_rows & taken_by(info.subjects, subjects)
             if mask.any():
                 found.append((info, mask))
                 open_rows &= ~mask
@@ -43,9 +45,8 @@ class Targets:
             stream = self.find(subject)
             if stream is None:
                 raise no_stream(subject)
-            pattern = _pattern(stream.subjects)
-            self._known.append((stream, pattern))
-            mask = open_rows & _matching(subjects, pattern)
+            self._known.append(stream)
+            mask = open_rows & taken_by(stream.subjects, subjects)
             if not mask.any():
                 raise PublishError(
                     f"subject {subject!r}: stream {stream.name!r} takes it, but its subjects "
@@ -82,18 +83,21 @@ def no_stream(subject: str) -> PublishError:
     )
 
 
-def _pattern(subjects: tuple[str, ...]) -> str:
-    """A regular expression for what the subjects of a stream match."""
-    return "^(?:" + "|".join(map(_expression, subjects)) + ")$"
+def taken_by(filters: tuple[str, ...], subjects: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Which of the subjects the subjects of a stream, which may hold wildcards, take."""
+    try:
+        mask = pc.match_substring_regex(subjects, _pattern(filters))
+    except pa.ArrowInvalid:  # so many subjects that the pattern is too large
+        mask = pa.array([matches_any(filters, each) for each in subjects.to_pylist()], pa.bool_())
+    taken: npt.NDArray[np.bool_] = mask.to_numpy(zero_copy_only=False).astype(bool)
+    return taken
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(filters: tuple[str, ...]) -> str:
+    return "^(?:" + "|".join(map(_expression, filters)) + ")$"
 
 
 def _expression(subject: str) -> str:
     tokens = {"*": r"[^.]+", ">": r".+"}
     return r"\.".join(tokens.get(token, re.escape(token)) for token in subject.split("."))
-
-
-def _matching(subjects: pa.StringArray, pattern: str) -> npt.NDArray[np.bool_]:
-    mask: npt.NDArray[np.bool_] = pc.match_substring_regex(subjects, pattern).to_numpy(
-        zero_copy_only=False
-    )
-    return mask.astype(bool)
