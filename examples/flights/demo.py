@@ -1,8 +1,9 @@
 """`make demo`: a year of real flights through JetStream and Spark, each counted exactly once.
 
-Publishes 336,776 flights to a stream, runs a streaming query with windowed statistics over them,
-stops it in the middle, starts it again from its checkpoint, and checks the result against the
-data it came from. Uses the server at ``NATS_URL``, or starts one of its own.
+Publishes 336,776 flights to a stream, runs a streaming query that writes windowed statistics over
+them to another stream, stops it in the middle, starts it again from its checkpoint, reads the
+statistics back and checks them against the data they came from. Uses the server at ``NATS_URL``, or
+starts one of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ sys.path.insert(0, str(HERE))
 
 import chart  # noqa: E402
 import flights  # noqa: E402
-from publish import publish  # noqa: E402
+from publish import forget, publish  # noqa: E402
 
 STREAM = "NATS_SPARK_DEMO_FLIGHTS"
+DELAYS = "NATS_SPARK_DEMO_DELAYS"
 BATCH = 40_000
 STOP_AFTER = 120_000
 FLIGHT = "carrier string, origin string, time_hour timestamp, dep_delay double, arr_delay double"
+DELAY = "carrier string, week timestamp, flights long, sequences long, departed long, delay double"
 
 out = Console(highlight=False)
 
@@ -116,17 +119,28 @@ def delays(spark: SparkSession, url: str) -> DataFrame:
     )
 
 
+def as_messages(statistics: DataFrame) -> DataFrame:
+    """A message for each row: where to, what, and an id that tells it from every other."""
+    week = f.date_format("week", "yyyyMMdd")
+    return statistics.select(
+        f.concat_ws(".", f.lit("delays"), "carrier", week).alias("subject"),
+        f.to_json(f.struct("*")).alias("content"),
+        f.concat_ws("/", "carrier", week, "flights").alias("msgId"),
+    )
+
+
 def run_query(spark: SparkSession, url: str, work: Path, until: int | None) -> int:
     """Run until at least ``until`` flights are counted, or to the stream's end; return how many."""
-
-    def save(statistics: DataFrame, batch: int) -> None:
-        statistics.coalesce(1).write.mode("overwrite").parquet(str(work / "statistics"))
-
     writer = (
-        delays(spark, url)
-        .writeStream.outputMode("complete")
+        as_messages(delays(spark, url))
+        .writeStream.format("nats-v2")
+        .outputMode("complete")  # the ids keep what a batch did not change from being stored again
         .option("checkpointLocation", str(work / "checkpoint"))
-        .foreachBatch(save)
+        .option("nats.url", url)
+        .option("nats.sink.mode", "exactly-once")
+        .option("nats.sink.create.stream", "true")
+        .option("nats.stream.name", DELAYS)
+        .option("nats.stream.subjects", "delays.>")
     )
     query = (writer if until else writer.trigger(availableNow=True)).start()
     counted = 0
@@ -149,6 +163,29 @@ def run_query(spark: SparkSession, url: str, work: Path, until: int | None) -> i
     return counted
 
 
+def read_back(spark: SparkSession, url: str) -> pa.Table:
+    """The latest statistics of each carrier and week; exit where an update stands twice."""
+    messages = (
+        spark.read.format("nats-v2")
+        .option("nats.url", url)
+        .option("nats.stream.name", DELAYS)
+        .load()
+        .select(
+            "streamSeq",
+            f.col("headers")["Nats-Msg-Id"][0].alias("id"),
+            f.from_json(f.col("content").cast("string"), DELAY).alias("delay"),
+        )
+    )
+    stored, ids = messages.agg(f.count("*"), f.countDistinct("id")).head()
+    if stored != ids:
+        raise SystemExit(f"{stored - ids:,} of {stored:,} updates stand twice in stream {DELAYS}")
+    out.print(f"    stream {DELAYS} holds {stored:,} updates, each of them once")
+    latest = messages.groupBy("delay.carrier", "delay.week").agg(
+        f.max_by("delay", "streamSeq").alias("delay")
+    )
+    return latest.select("delay.*").toArrow()
+
+
 def _position(progress: dict[str, Any]) -> int:
     """The stream sequence that a batch ended with, from the offset in the query's progress."""
     offset = json.loads(progress["sources"][0]["endOffset"])
@@ -167,6 +204,7 @@ def main() -> None:
     table = flights.load()
     with tempfile.TemporaryDirectory(prefix="flights-") as folder, nats_server() as url:
         work = Path(folder)
+        asyncio.run(forget(url, DELAYS))
         publish_flights(url, table)
         out.print("[bold]3[/] streaming them through Spark, and stopping the query in the middle")
         spark = start_spark(work)
@@ -174,11 +212,12 @@ def main() -> None:
         out.print(f"    stopped after {first:,} flights")
         out.print("[bold]4[/] starting it again from its checkpoint")
         run_query(spark, url, work, None)
-        statistics = spark.read.parquet(str(work / "statistics")).toArrow()
+        out.print("[bold]5[/] reading the statistics back from JetStream")
+        statistics = read_back(spark, url)
         spark.stop()
     show(statistics)
     picture = chart.save(statistics, flights.airlines(), HERE / "output" / "delays.png")
-    out.print(f"[bold]5[/] plot saved as {os.path.relpath(picture)}")
+    out.print(f"[bold]6[/] plot saved as {os.path.relpath(picture)}")
     prove(statistics, table)
     out.print(f"    done in {time.monotonic() - began:.0f} s")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import nats
+from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
@@ -26,10 +27,7 @@ async def publish(
     client = await nats.connect(url)
     try:
         jetstream = client.jetstream()
-        try:
-            await jetstream.delete_stream(stream)
-        except NotFoundError:
-            pass
+        await _delete(jetstream, stream)
         await jetstream.add_stream(
             StreamConfig(name=stream, subjects=["flights.>"], allow_direct=True)
         )
@@ -43,6 +41,22 @@ async def publish(
         return int((await jetstream.stream_info(stream)).state.messages)
     finally:
         await client.close()
+
+
+async def forget(url: str, stream: str) -> None:
+    """Delete a stream that an earlier run has left on the server."""
+    client = await nats.connect(url)
+    try:
+        await _delete(client.jetstream(), stream)
+    finally:
+        await client.close()
+
+
+async def _delete(jetstream: JetStreamContext, stream: str) -> None:
+    try:
+        await jetstream.delete_stream(stream)
+    except NotFoundError:
+        pass
 
 
 def _chunks(messages: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:

@@ -1,6 +1,7 @@
-"""A driver process that is there to be killed: a query from one stream to another.
+"""A driver process that is there to be killed: queries from one stream to others, in two modes.
 
-Run as ``python -m tests._support.sink_victim URL SOURCE TARGET FOLDER MODE now|on``.
+Run as ``python -m tests._support.sink_victim URL SOURCE TARGET FOLDER now|on``; the queries write
+to the streams ``TARGET-<mode>``.
 """
 
 from __future__ import annotations
@@ -10,25 +11,31 @@ from pathlib import Path
 
 from tests.conftest import local_spark
 
+MODES = ("exactly-once", "at-least-once")
 
-def main(url: str, source: str, target: str, folder: str, mode: str, until: str) -> None:
+
+def main(url: str, source: str, target: str, folder: str, until: str) -> None:
     place = Path(folder)
     spark = local_spark(place / "spark", master="local[2,4]")
-    writer = (
-        spark.readStream.format("nats-v2")
-        .option("nats.url", url)
-        .option("nats.stream.name", source)
-        .option("nats.max.messages.per.trigger", "10000")
-        .option("nats.min.range", "500")
-        .load()
-        .selectExpr(f"concat('{target}.', subject) as subject", "content")
-        .writeStream.format("nats-v2")
-        .option("nats.url", url)
-        .option("nats.sink.mode", mode)
-        .option("checkpointLocation", str(place / "checkpoint"))
-    )
-    writer = writer.trigger(availableNow=True) if until == "now" else writer
-    writer.start().awaitTermination()
+    queries = []
+    for mode in MODES:
+        writer = (
+            spark.readStream.format("nats-v2")
+            .option("nats.url", url)
+            .option("nats.stream.name", source)
+            .option("nats.max.messages.per.trigger", "10000")
+            .option("nats.min.range", "500")
+            .load()
+            .selectExpr(f"concat('{target}-{mode}.', subject) as subject", "content")
+            .writeStream.format("nats-v2")
+            .option("nats.url", url)
+            .option("nats.sink.mode", mode)
+            .option("checkpointLocation", str(place / mode))
+        )
+        writer = writer.trigger(availableNow=True) if until == "now" else writer
+        queries.append(writer.start())
+    for query in queries:
+        query.awaitTermination()
 
 
 if __name__ == "__main__":

@@ -123,6 +123,34 @@ def test_a_replay_is_found_by_the_users_own_ids(
     )
 
 
+def test_rows_in_another_order_are_noticed(
+    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+) -> None:
+    rows, task = numbered(forgetful, 500), new_task()
+    begin(nats_server.url, rows, 200, task)
+    swapped = [rows[1], rows[0], *rows[2:]]
+    with pytest.raises(ReplayError, match=r"row 0 .*another than.*msgId"):
+        write(exactly(nats_server.url), swapped, task=task)
+    assert len(stored(admin, forgetful)) == 200
+
+
+def test_a_stream_that_transforms_subjects_is_no_reason_to_doubt_the_order(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    transform = {"src": f"{stream}.*", "dest": f"{stream}.to.$1"}
+    make_stream(
+        admin,
+        stream,
+        subjects=[f"{stream}.*"],
+        duplicate_window=SHORTEST,
+        subject_transform=transform,
+    )
+    rows, task = numbered(stream, 500), new_task()
+    begin(nats_server.url, rows, 200, task)
+    write(exactly(nats_server.url), rows, task=task)
+    assert stored(admin, stream) == [row["content"] for row in rows]
+
+
 def test_a_header_with_an_id_gives_way_to_the_rows_own(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:

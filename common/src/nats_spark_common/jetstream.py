@@ -49,6 +49,7 @@ class StreamInfo:
         allow_batched, allow_atomic: whether fast-ingest and atomic batches are taken (ADR-50).
         duplicate_window: seconds for which message ids are remembered.
         replicas: how many servers hold it.
+        transforms: whether it stores messages under other subjects than they are published to.
     """
 
     name: str
@@ -64,6 +65,7 @@ class StreamInfo:
     allow_atomic: bool = False
     duplicate_window: float = 0.0
     replicas: int = 1
+    transforms: bool = False
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
@@ -85,6 +87,7 @@ class StreamInfo:
             allow_atomic=bool(config.get("allow_atomic")),
             duplicate_window=int(config.get("duplicate_window") or 0) / 1e9,
             replicas=int(config.get("num_replicas") or 1),
+            transforms=bool(config.get("subject_transform")),
         )
 
     @property

@@ -5,6 +5,9 @@ that each stream had then, so that another attempt of the task, however late, fi
 of the task by reading the stream from there. And it names the attempt that may publish: a newer one
 takes the record over, waits until the older one must have noticed, and only then looks what stands.
 The server's duplicate window is a second line of defence, not the first.
+
+Rows are known by their numbers, unless they carry ids of their own. So a row that stands must be
+the row that would be published under its number; where it is not, rows came in another order.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import pyarrow.compute as pc
 
 from ..errors import FencedError, ReplayError, ServerError, StreamNotFoundError
 from ..jetstream import DIRECT_BATCH_VERSION, StreamInfo
+from ..messages import MESSAGE_COLUMNS, Messages
 from ..pool import connection
 from ..ranges import StreamRange
 from ..reading import read_range
@@ -84,14 +88,18 @@ class Ledger:
         revision: of the record when this attempt first wrote it; 0 as long as it has not.
     """
 
-    def __init__(self, settings: NatsSettings, task: TaskId, targets: Targets) -> None:
+    def __init__(
+        self, settings: NatsSettings, task: TaskId, targets: Targets, *, user_ids: bool
+    ) -> None:
+        """``user_ids``: rows may carry ids of their own, so every id that stands counts."""
         self._settings = settings
         self._task = task
         self._targets = targets
         self._bucket = Bucket(settings, settings.sink_bucket)
+        self._user_ids = user_ids
         self._attempt = secrets.token_hex(8)
         self._streams: dict[str, _Begun] = {}
-        self._standing: pa.StringArray = pa.array([], pa.string())
+        self._standing = _Standing({})
         self._held = 0
         self._checked = 0.0
         self.revision = 0
@@ -109,7 +117,7 @@ class Ledger:
 
         Raises:
             FencedError: another attempt has taken the task over.
-            ReplayError: nothing tells which rows stand.
+            ReplayError: nothing tells which rows stand, or they came in another order.
         """
         replicas = max(info.replicas for info, _ in parts)
         new = {info.name: info for info, _ in parts if info.name not in self._streams}
@@ -181,14 +189,15 @@ class Ledger:
             "newer run of the query, has taken this task over; this attempt stops"
         )
 
-    def _find_standing(self) -> pa.StringArray:
-        """The ids of the messages that the streams have stored since the task began."""
-        found = [
-            ids for name, begun in self._streams.items() for ids in self._ids_since(name, begun)
-        ]
-        return pa.concat_arrays([pa.array([], pa.string()), *found])
+    def _find_standing(self) -> _Standing:
+        """The messages with ids that the streams have stored since the task began."""
+        found: dict[str, int | None] = {}
+        for name, begun in self._streams.items():
+            for messages in self._since(name, begun):
+                found |= messages
+        return _Standing(found)
 
-    def _ids_since(self, stream: str, begun: _Begun) -> Iterator[pa.StringArray]:
+    def _since(self, stream: str, begun: _Begun) -> Iterator[dict[str, int | None]]:
         try:
             info = self._targets.info(stream)
         except StreamNotFoundError:
@@ -200,13 +209,29 @@ class Ledger:
                 direct = info.allow_direct and link.info.version >= DIRECT_BATCH_VERSION
             span = StreamRange(stream, info.created, first, info.last_seq, (), direct)
             try:
-                for messages in read_range(self._tolerant(), span, frozenset({"headers"})):
+                for messages in read_range(self._tolerant(), span, MESSAGE_COLUMNS):
                     count += len(messages)
-                    yield _message_ids(messages.columns["headers"])
+                    yield self._fingerprints(messages, info.transforms)
             except ServerError as error:  # a work queue, without direct gets
                 _log.info("stream %s cannot be read: %s", stream, error)
         if count < info.last_seq - first + 1:
             self._check_window(info, begun)
+
+    def _fingerprints(self, messages: Messages, transforms: bool) -> dict[str, int | None]:
+        """The message ids, and for rows known by their numbers what stands under them."""
+        offsets, names, values = flat(messages.columns["headers"])
+        rows = np.repeat(np.arange(len(messages)), np.diff(offsets))
+        contents, subjects = messages.columns["content"], messages.columns["subject"]
+        found: dict[str, int | None] = {}
+        for line in np.flatnonzero(pc.equal(names, MSG_ID).to_numpy(zero_copy_only=False)):
+            own: str = values[line].as_py()
+            if own.startswith(self._task.id_prefix):
+                payload = contents[rows[line]].as_py()
+                subject = subjects[rows[line]].as_py()
+                found[own] = hash(payload if transforms else (subject, payload))
+            elif self._user_ids:
+                found[own] = None
+        return found
 
     def _tolerant(self) -> NatsSettings:
         return self._settings.model_copy(update={"fail_on_data_loss": False})
@@ -228,10 +253,26 @@ class Ledger:
             )
         _log.warning("%s; publishing the rows that are not found", words)
 
-    def _without(self, rows: Rows, standing: pa.StringArray) -> Rows:
-        if not len(standing):
+    def _without(self, rows: Rows, standing: _Standing) -> Rows:
+        if not standing.fingerprints:
             return rows
-        known = pc.is_in(rows.ids, value_set=standing).to_numpy(zero_copy_only=False)
+        ids = rows.ids
+        assert ids is not None, "in this mode, every row has one"
+        known: npt.NDArray[np.bool_] = pc.is_in(ids, value_set=standing.ids).to_numpy(
+            zero_copy_only=False
+        )
+        for row in np.flatnonzero(known):
+            subject, payload = rows.subjects[row].as_py(), rows.payloads[row].as_py()
+            expected = standing.fingerprints[ids[row].as_py()]
+            if expected not in (None, hash((subject, payload)), hash(payload)):
+                raise ReplayError(
+                    f"row {rows.numbers[row]} of partition {self._task.partition} of batch "
+                    f"{self._task.batch}, to {subject!r}, is another than the one that was "
+                    "published under this number before: rows must come in the same order when a "
+                    "task is run again, which they do not after a shuffle (groupBy, join, "
+                    "repartition): give each row an id of its own in the column msgId, or sort "
+                    "with sortWithinPartitions"
+                )
         return rows.where(~known.astype(bool))
 
 
@@ -244,6 +285,14 @@ def _begin(info: StreamInfo) -> _Begun:
     return _Begun(info.last_seq, info.created, time.time())
 
 
-def _message_ids(headers: pa.MapArray) -> pa.StringArray:
-    _, names, values = flat(headers)
-    return values.filter(pc.equal(names, MSG_ID))
+class _Standing:
+    """Messages that stand.
+
+    Attributes:
+        ids: their message ids.
+        fingerprints: by id, of the row that it must be; ``None`` for an id of the user's.
+    """
+
+    def __init__(self, fingerprints: dict[str, int | None]) -> None:
+        self.fingerprints = fingerprints
+        self.ids = pa.array(list(fingerprints), pa.string())

@@ -17,10 +17,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -39,7 +37,8 @@ from ..retry import pause
 from ..settings import NatsSettings
 from ..wire import Connection
 from .acks import Acks, Reply, parse_acks
-from .frames import Frames, encode
+from .flight import Flight
+from .frames import encode
 from .ledger import Ledger
 from .refusals import is_transient, refusal
 from .rows import PIECE_BYTES, Rows, check_sizes
@@ -69,49 +68,6 @@ _SILENCE = 0.25
 _TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError, ProtocolError)
 
 
-@dataclass(eq=False)
-class _Flight:
-    """Rows under way.
-
-    Attributes:
-        first: number of the first row's publish, where they are published singly.
-        batch: id of the fast batch, empty where there is none.
-        flow: after how many messages of it we ask for an ack, at the latest.
-        sent, done: how many rows were sent, and how many of these are settled.
-        stored: rows that are acknowledged.
-        again: rows that were turned away for the moment.
-        ended: the server has closed the fast batch.
-    """
-
-    rows: Rows
-    frames: Frames
-    first: int = 0
-    batch: str = ""
-    flow: int = 0
-    sent: int = 0
-    done: int = 0
-    stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    again: list[int] = field(default_factory=list)
-    ended: bool = False
-
-    @property
-    def complete(self) -> bool:
-        return self.ended or self.done == len(self.rows)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether a row of a fast batch was turned away: what follows it would be, too."""
-        return bool(self.batch and self.again)
-
-    @property
-    def bytes_in_flight(self) -> int:
-        return int(self.frames.offsets[self.sent] - self.frames.offsets[min(self.done, self.sent)])
-
-    def missing(self) -> Rows:
-        """The rows that are not acknowledged, in order."""
-        return self.rows.where(~self.stored)
-
-
 class Publisher:
     """Publishes a task's rows; `publish` returns when they are under way, `finish` when stored.
 
@@ -137,7 +93,7 @@ class Publisher:
         self._link: Connection | None = None
         self._known_servers: tuple[str, ...] = ()
         self._unsent: deque[tuple[Rows, bool]] = deque()
-        self._flights: deque[_Flight] = deque()
+        self._flights: deque[Flight] = deque()
         self._failures = 0
         self._takes_fast = True
         self._flow = _FLOW
@@ -199,7 +155,7 @@ class Publisher:
             self._known_servers = self._link.info.connect_urls
         return self._link
 
-    def _prepared(self, link: Connection, rows: Rows, fast: bool) -> _Flight:
+    def _prepared(self, link: Connection, rows: Rows, fast: bool) -> Flight:
         fast = fast and self._takes_fast and link.info.version >= FAST_BATCH_VERSION
         count = len(rows)
         stored = np.zeros(count, bool)
@@ -207,7 +163,7 @@ class Publisher:
             first = link.reserve(count)
             numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
             replies = pc.binary_join_element_wise(f"{link.inbox}.", numbers, " ", "")
-            return _Flight(rows, encode(rows, replies), first=first, stored=stored)
+            return Flight(rows, encode(rows, replies), first=first, stored=stored)
         batch = secrets.token_hex(11)
         self._flow = min(_FLOW, max(1, self._most // _INTERVALS))
         operations = np.full(count, _APPEND)
@@ -220,9 +176,9 @@ class Publisher:
             ".$FI ",
             "",
         )
-        return _Flight(rows, encode(rows, replies), batch=batch, flow=self._flow, stored=stored)
+        return Flight(rows, encode(rows, replies), batch=batch, flow=self._flow, stored=stored)
 
-    def _send(self, link: Connection, flight: _Flight) -> None:
+    def _send(self, link: Connection, flight: Flight) -> None:
         offsets = flight.frames.offsets
         while flight.sent < len(flight.rows) and not flight.ended and not flight.stuck:
             room = self._room(flight)
@@ -243,7 +199,7 @@ class Publisher:
             while flight in self._flights:
                 self._collect(link, wait=True)
 
-    def _room(self, flight: _Flight) -> int:
+    def _room(self, flight: Flight) -> int:
         """How many more rows may be sent now."""
         if sum(each.bytes_in_flight for each in self._flights) >= self._settings.sink_max_in_flight:
             return 0
@@ -318,7 +274,7 @@ class Publisher:
                 flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
                 return
 
-    def _fast_reply(self, flight: _Flight, reply: Reply, rest: str) -> None:
+    def _fast_reply(self, flight: Flight, reply: Reply, rest: str) -> None:
         body = reply.body
         kind = body.get("type")
         if kind == "ack":
@@ -336,7 +292,7 @@ class Publisher:
             row = int(body.get("seq") or 0) if kind == "err" else int(rest.split(".")[2])
             self._turned_away(flight, max(0, row - 1), reply)
 
-    def _refuses_batch(self, flight: _Flight, reply: Reply) -> bool:
+    def _refuses_batch(self, flight: Flight, reply: Reply) -> bool:
         """Whether the batch is refused, not a row; rows are then published singly.
 
         Raises ``ProtocolError`` where the server does not know the batch any more: its end, and so
@@ -353,7 +309,7 @@ class Publisher:
         self._takes_fast = False
         return True
 
-    def _reached(self, flight: _Flight, count: int) -> None:
+    def _reached(self, flight: Flight, count: int) -> None:
         count = min(count, len(flight.rows))
         if count > flight.done:
             flight.done = count
@@ -364,11 +320,11 @@ class Publisher:
         self._failures = 0
         self._progress = time.monotonic()
 
-    def _check_stream(self, flight: _Flight, body: dict[str, object]) -> None:
+    def _check_stream(self, flight: Flight, body: dict[str, object]) -> None:
         if self._ledger and body.get("stream") not in self._ledger.streams:
             raise refusal(flight.rows.subjects[0].as_py(), body)
 
-    def _turned_away(self, flight: _Flight, row: int, reply: Reply) -> None:
+    def _turned_away(self, flight: Flight, row: int, reply: Reply) -> None:
         """Raise where a row is refused for good; else remember to send it again."""
         subject = flight.rows.subjects[row].as_py()
         if reply.status == NO_RESPONDERS:
@@ -397,7 +353,7 @@ class Publisher:
             else:
                 self._again(flight)
 
-    def _again(self, flight: _Flight) -> None:
+    def _again(self, flight: Flight) -> None:
         """Queue what was turned away; less may be in flight until the server keeps up."""
         rows = flight.missing()
         self._most = max(self._most // 2, _LEAST)

@@ -117,7 +117,9 @@ def write_task(
             sender.finish()
         return Written(maker.count)
     targets = Targets(settings)
-    ledger = Ledger(settings, task, targets) if exact else None
+    ledger = None
+    if exact:
+        ledger = Ledger(settings, task, targets, user_ids=layout.msg_id is not None)
     if settings.sink_atomic:
         _write_atomically(settings, maker, targets, ledger, batches)
     else:

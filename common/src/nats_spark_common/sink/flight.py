@@ -1,0 +1,54 @@
+"""Rows under way to a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .frames import Frames
+from .rows import Rows
+
+
+@dataclass(eq=False)
+class Flight:
+    """Rows under way.
+
+    Attributes:
+        first: number of the first row's publish, where they are published singly.
+        batch: id of the fast batch, empty where there is none.
+        flow: after how many messages of it we ask for an ack, at the latest.
+        sent, done: how many rows were sent, and how many of these are settled.
+        stored: rows that are acknowledged.
+        again: rows that were turned away for the moment.
+        ended: the server has closed the fast batch.
+    """
+
+    rows: Rows
+    frames: Frames
+    first: int = 0
+    batch: str = ""
+    flow: int = 0
+    sent: int = 0
+    done: int = 0
+    stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    again: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.ended or self.done == len(self.rows)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a row of a fast batch was turned away: what follows it would be, too."""
+        return bool(self.batch and self.again)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        return int(self.frames.offsets[self.sent] - self.frames.offsets[min(self.done, self.sent)])
+
+    def missing(self) -> Rows:
+        """The rows that are not acknowledged, in order."""
+        return self.rows.where(~self.stored)
