@@ -9,11 +9,11 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test lint format bench clean java
+.PHONY: help demo test lint format bench bench-write clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
@@ -30,8 +30,11 @@ format: $(STAMP) ## let ruff format and mend the code
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
-bench: $(STAMP) java ## measure all sides in one run and print ratios (ARGS="--quick")
+bench: $(STAMP) java ## measure reading, all sides in one run, and print ratios (ARGS="--quick")
 	@$(PYTHON) benchmarks/run.py $(ARGS)
+
+bench-write: $(STAMP) java ## the same for the sink (ARGS="--quick")
+	@$(PYTHON) benchmarks/write.py $(ARGS)
 
 clean: ## remove everything that the targets made
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \

