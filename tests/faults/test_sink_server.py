@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
 from .._support.proxy import proxy
 from .._support.writing import Row, batches, numbered, write, write_batches
@@ -74,6 +75,26 @@ def test_a_server_that_restarts_in_the_midst_of_a_task(
 
         rows = numbered(stream, 60_000, size=200)
         write_batches(options(server.url, sink_mode=mode), interrupted(rows, fault))
+        admin = Admin(server.url)
+        check(admin, stream, rows, mode)
+        admin.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_server_that_is_away_for_a_while(stream: str, way: dict[str, Any], mode: str) -> None:
+    with EmbeddedServer() as server:
+        admin = Admin(server.url)
+        make_stream(admin, stream, **way)
+        admin.close()
+
+        def fault() -> None:
+            server.kill()
+            back = time.monotonic() + 1.5
+            wait_until(lambda: time.monotonic() > back)
+            server.start()
+
+        rows = numbered(stream, 20_000, size=200)
+        write_batches(options(server.url, sink_mode=mode), interrupted(rows, fault, times=1))
         admin = Admin(server.url)
         check(admin, stream, rows, mode)
         admin.close()
@@ -143,6 +164,36 @@ def test_acks_that_never_come_are_not_awaited_for_ever(
         write(options(url, sink_mode=mode, request_timeout="500ms"), rows)
     assert len(swallowed) == 2
     check(admin, stream, rows, mode)
+
+
+def test_acks_that_wait_for_slow_rows_count(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any]
+) -> None:
+    make_stream(admin, stream, **way)
+    rows = numbered(stream, 500)
+
+    def slow() -> Iterator[pa.RecordBatch]:
+        yield from batches(rows[:400])
+        later = time.monotonic() + 0.6
+        wait_until(lambda: time.monotonic() > later)
+        yield from batches(rows[400:])
+
+    settings = options(nats_server.url, request_timeout="300ms", retry_count="0")
+    write_batches(settings, slow())
+    check(admin, stream, rows, "exactly-once")
+
+
+def test_many_small_batches_are_turned_away_at_once_and_sent_again(
+    stream: str, way: dict[str, Any], tmp_path: Path
+) -> None:
+    config = f'jetstream {{ store_dir: "{tmp_path}", max_buffered_msgs: 3 }}'
+    with EmbeddedServer(config) as server:
+        admin = Admin(server.url)
+        make_stream(admin, stream, **way)
+        rows = numbered(stream, 400, size=200)
+        write(options(server.url, retry_count="5"), rows, batch_rows=8)
+        check(admin, stream, rows, "exactly-once")
+        admin.close()
 
 
 def test_a_server_that_queues_little_is_not_overrun(

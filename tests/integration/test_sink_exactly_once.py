@@ -17,6 +17,7 @@ from nats_spark_common.settings import NatsSettings
 from nats_spark_common.sink.ledger import LEASE, TaskId, forget
 
 from .._support.admin import Admin, wait_until
+from .._support.proxy import proxy
 from .._support.writing import Row, batches, new_task, numbered, write, write_batches
 from .test_sink_rows import WAYS, make_stream, options
 
@@ -123,6 +124,52 @@ def test_a_replay_is_found_by_the_users_own_ids(
     )
 
 
+def test_an_id_may_stand_in_one_stream_and_be_missing_in_another(
+    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+) -> None:
+    other = f"{forgetful}b"
+    make_stream(admin, other)
+    ids = [str(number) for number in range(200)]
+    rows: list[Row] = [{"subject": f"{forgetful}.x", "content": b"", "msgId": i} for i in ids]
+    rows += [{"subject": f"{other}.x", "content": b"", "msgId": i} for i in ids]
+    task = new_task()
+    begin(nats_server.url, rows, 300, task)
+    write(exactly(nats_server.url), rows, task=task)
+    assert admin.info(forgetful).state.messages == 200
+    assert admin.info(other).state.messages == 200
+
+
+def test_spaces_around_an_id_are_no_part_of_it(
+    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+) -> None:
+    rows = [{**row, "msgId": f"  {i} "} for i, row in enumerate(numbered(forgetful, 100))]
+    task = new_task()
+    write(exactly(nats_server.url), rows, task=task)
+    past_the_window(admin, forgetful)
+    write(exactly(nats_server.url), rows, task=task)
+    assert len(stored(admin, forgetful)) == 100
+
+
+def test_a_lost_ack_of_the_record_is_no_reason_to_publish_again(
+    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+) -> None:
+    rows, task = numbered(forgetful, 1_000), new_task()
+    write(exactly(nats_server.url), rows, task=task)
+    past_the_window(admin, forgetful)
+    swallowed: list[bytes] = []
+
+    def tamper(data: bytes) -> bytes:
+        if b'{"stream":"KV_nats_spark_sink"' in data and not swallowed:
+            swallowed.append(data)
+            return b""
+        return data
+
+    with proxy(nats_server.url, tamper) as url:
+        write(exactly(url, request_timeout="500ms"), rows, task=task)
+    assert swallowed
+    assert len(stored(admin, forgetful)) == 1_000
+
+
 def test_rows_in_another_order_are_noticed(
     nats_server: EmbeddedServer, admin: Admin, forgetful: str
 ) -> None:
@@ -178,10 +225,13 @@ def test_a_recreated_stream_gets_every_row(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
+    admin.fill(stream, 400)
     rows, task = numbered(stream, 300), new_task()
-    begin(nats_server.url, rows, 200, task)
+    begin(nats_server.url, rows, 100, task)
     admin.delete_stream(stream)
-    make_stream(admin, stream)
+    make_stream(admin, stream, duplicate_window=SHORTEST)
+    begin(nats_server.url, rows, 200, task)  # its sequences lie below those of the record
+    past_the_window(admin, stream)
     write(exactly(nats_server.url), rows, task=task)
     assert stored(admin, stream) == [row["content"] for row in rows]
 

@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 import ssl
+import struct
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -46,6 +47,9 @@ BLOCK_BYTES = 1 << 21
 
 #: How long a half-filled block waits for more bytes before it is handed out.
 _LULL = 0.005
+
+#: A server that takes nothing for so long is as good as gone.
+_SEND_SECONDS = 30.0
 
 _SID = "1"
 
@@ -123,6 +127,14 @@ class Connection:
         """Close the socket; harmless when closed already."""
         self._sock.close()
 
+    def abort(self) -> None:
+        """Close at once: what was sent and has not left this machine yet is dropped."""
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:  # closed already
+            pass
+        self._sock.close()
+
     @property
     def closed(self) -> bool:
         return self._sock.fileno() < 0
@@ -143,9 +155,12 @@ class Connection:
         self._requests += count
         return first
 
-    def send(self, data: bytes | memoryview) -> None:
-        """Send encoded operations. Raises ``ConnectError``."""
-        self._send(data)
+    def send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
+        """Send encoded operations, all of them within ``timeout`` seconds.
+
+        Raises ``ConnectError``; what was not sent by then is not sent later.
+        """
+        self._send(data, timeout)
 
     def ask(self, subject: str, payload: bytes) -> str:
         """Send a request and return the inbox at which its answer will arrive.
@@ -277,12 +292,12 @@ class Connection:
     def _ends_with_status(self) -> bool:
         return self._buffer.endswith(_STATUS_END, 0, self._filled)
 
-    def _send(self, data: bytes | memoryview) -> None:
+    def _send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
         try:
-            self._sock.settimeout(30.0)
+            self._sock.settimeout(timeout)
             self._sock.sendall(data)
         except OSError as error:
-            self.close()
+            self.abort()
             raise ConnectError(f"connection to the NATS server lost: {error}") from error
 
     def _receive(self, wait: float) -> int:

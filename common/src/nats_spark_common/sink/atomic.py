@@ -81,13 +81,14 @@ class _State:
     def __init__(self, rows: Rows, ledger: Ledger | None) -> None:
         self.rows = rows
         self.unknown = False
+        self.begun = 0.0
         self.ledger = ledger
 
 
 def _attempt(settings: NatsSettings, state: _State, targets: Targets) -> None:
     if state.ledger:
         if state.unknown:
-            state.rows = state.ledger.missing(state.rows)
+            state.rows = state.ledger.without(state.rows, state.ledger.look(state.begun))
         state.ledger.check()
     if not len(state.rows):
         return
@@ -100,7 +101,8 @@ def _attempt(settings: NatsSettings, state: _State, targets: Targets) -> None:
         rows = _with_batch_headers(state.rows)
         check_sizes(rows, link.info.max_payload)
         link.busy = True
-        state.unknown = True
+        if not state.unknown:
+            state.unknown, state.begun = True, time.time()
         _exchange(link, settings, rows, targets)
         link.busy = False
 

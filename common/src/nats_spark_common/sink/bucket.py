@@ -29,6 +29,9 @@ from ..protocol import Msg, header_status
 from ..retry import retrying
 from ..settings import NatsSettings
 
+#: A replicated bucket has not settled another put of the key, which may be our own.
+_PUT_IN_PROCESS = 10164
+
 _TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError)
 
 
@@ -89,22 +92,16 @@ class Bucket:
         subject = f"{self._put_prefix}$KV.{self._name}.{key}"
         header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
 
-        def attempt() -> Msg:
+        def attempt() -> int | None:
             for _ in range(2):
                 with connection(self._settings) as link:
                     reply = link.request(subject, value, self._settings.request_timeout, header)
                 if not reply.header or header_status(reply.header)[0] != NO_RESPONDERS:
-                    return reply
+                    return _revision(reply, subject)
                 self.make(replicas)
             raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
 
-        reply = retrying(attempt, self._settings, _TRANSIENT)
-        try:
-            return int(parse_reply(reply, subject)["seq"])
-        except ServerError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
-                return None
-            raise
+        return retrying(attempt, self._settings, _TRANSIENT)
 
     def purge(self, keys: str, before: int | None = None) -> None:
         """Remove the keys that a pattern names, those with a revision below ``before``."""
@@ -122,3 +119,15 @@ class Bucket:
             return parse_reply(reply, subject)
 
         return retrying(attempt, self._settings, _TRANSIENT)
+
+
+def _revision(reply: Msg, subject: str) -> int | None:
+    """The revision that a put has made; ``None`` where the key had another before."""
+    try:
+        return int(parse_reply(reply, subject)["seq"])
+    except ServerError as error:
+        if error.err_code == WRONG_LAST_SEQUENCE:
+            return None
+        if error.err_code == _PUT_IN_PROCESS or error.code in (429, 503):
+            raise JetStreamUnavailableError(str(error)) from error
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,8 @@ class Flight:
         stored: rows that are acknowledged.
         again: rows that were turned away for the moment.
         ended: the server has closed the fast batch.
+        declined: the server takes no fast batches, so it was closed before it began.
+        begun: when it was first sent, in seconds since the epoch.
     """
 
     rows: Rows
@@ -35,6 +38,8 @@ class Flight:
     stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     again: list[int] = field(default_factory=list)
     ended: bool = False
+    declined: bool = False
+    begun: float = field(default_factory=time.time)
 
     @property
     def complete(self) -> bool:

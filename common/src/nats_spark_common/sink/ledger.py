@@ -16,7 +16,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -24,7 +24,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import FencedError, ReplayError, ServerError, StreamNotFoundError
+from ..errors import (
+    FencedError,
+    ReplayError,
+    ServerError,
+    StreamNotFoundError,
+    TimeoutExpiredError,
+)
 from ..jetstream import DIRECT_BATCH_VERSION, StreamInfo
 from ..messages import MESSAGE_COLUMNS, Messages
 from ..pool import connection
@@ -40,6 +46,7 @@ _log = logging.getLogger(__name__)
 
 #: How long an attempt may publish without looking whether it still holds its task, in seconds.
 LEASE = 1.0
+_LOOKS = 5
 
 #: Clocks of executors differ; where time must tell, this much is allowed for, in seconds.
 _CLOCK_MARGIN = 5.0
@@ -81,6 +88,30 @@ class _Begun:
     at: float
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """Messages that a stream has stored.
+
+    Attributes:
+        fingerprints: by message id, of the row that it must be; ``None`` for an id of the user's.
+        ids: the same ids.
+    """
+
+    fingerprints: dict[str, int | None]
+    ids: pa.StringArray
+
+    @staticmethod
+    def of(parts: Iterable[dict[str, int | None]]) -> _Stored:
+        found: dict[str, int | None] = {}
+        for part in parts:
+            found |= part
+        return _Stored(found, pa.array(list(found), pa.string()))
+
+
+#: What stands, by stream: servers know ids by stream, and so does a user's id.
+Standing = dict[str, _Stored]
+
+
 class Ledger:
     """The record of one task, held by this attempt of it.
 
@@ -99,7 +130,7 @@ class Ledger:
         self._user_ids = user_ids
         self._attempt = secrets.token_hex(8)
         self._streams: dict[str, _Begun] = {}
-        self._standing = _Standing({})
+        self._standing: Standing = {}
         self._held = 0
         self._checked = 0.0
         self.revision = 0
@@ -126,21 +157,55 @@ class Ledger:
         elif new:
             self._streams |= {name: _begin(info) for name, info in new.items()}
             self._write(replicas)
-        return self._without(rows, self._standing)
+        return self._left(rows, parts, self._standing)
 
     def check(self) -> None:
-        """Whether this attempt may go on publishing. Raises ``FencedError``."""
+        """Whether this attempt may go on publishing.
+
+        Raises:
+            FencedError: another attempt has taken the task over.
+            TimeoutExpiredError: the record could not be read fast enough to tell.
+        """
         if time.monotonic() - self._checked < LEASE:
             return
-        asked = time.monotonic()
-        found = self._bucket.get(self._task.key)
-        if found is None or found[1] != self._held:
-            raise self._fenced()
-        self._checked = asked
+        for _ in range(_LOOKS):
+            asked = time.monotonic()
+            found = self._bucket.get(self._task.key)
+            if found is None or found[1] != self._held:
+                raise self._fenced()
+            if time.monotonic() - asked < LEASE:  # an answer may be older than it seems
+                self._checked = asked
+                return
+        raise TimeoutExpiredError(
+            f"key-value bucket {self._settings.sink_bucket} takes more than {LEASE:g}s to answer"
+        )
 
-    def missing(self, rows: Rows) -> Rows:
-        """Those of the rows that no stream holds. Raises as `admit`."""
-        return self._without(rows, self._find_standing())
+    def time_left(self) -> float:
+        """For how many seconds this attempt may still send; asks again when it is due.
+
+        An attempt that takes over waits for as long, and then nothing of this one arrives any more.
+        Raises as `check`.
+        """
+        self.check()
+        return max(self._checked + 2 * LEASE - time.monotonic(), 0.001)
+
+    def look(self, since: float | None = None) -> Standing:
+        """What the streams hold since the task began.
+
+        Args:
+            since: when the first row was sent whose fate is unknown, in seconds since the epoch;
+                by default when the task began.
+
+        Raises ``ReplayError`` where nothing tells.
+        """
+        return {
+            name: _Stored.of(self._since(name, begun, since or begun.at))
+            for name, begun in self._streams.items()
+        }
+
+    def without(self, rows: Rows, standing: Standing) -> Rows:
+        """The rows that do not stand. Raises ``ReplayError`` for rows in another order."""
+        return self._left(rows, self._targets.of(rows.subjects), standing)
 
     def _enter(self, new: dict[str, StreamInfo], replicas: int) -> None:
         """Make the record, or take it over from an attempt before this one."""
@@ -148,27 +213,25 @@ class Ledger:
         self._streams = begun
         self._checked = time.monotonic()
         revision = self._bucket.put(self._task.key, self._json(), 0, replicas)
-        if revision is not None:
-            self._held = self.revision = revision
-            return
-        while True:
+        takes_over = False
+        while revision is None:
             found = self._bucket.get(self._task.key)
             if found is None:
                 raise self._fenced()
-            value, revision = found
+            value, held = found
             record = json.loads(value)
             if record["attempt"] == self._attempt:  # our own, whose ack was lost
-                self._held = self.revision = revision
-                return
-            self._streams = begun | {n: _Begun(**each) for n, each in record["streams"].items()}
-            taken = self._bucket.put(self._task.key, self._json(), revision, replicas)
-            if taken is not None:
-                break
-        self._held = self.revision = taken
-        _log.info("task %s was begun before: looking for its messages", self._task.key)
-        time.sleep(2 * LEASE)
-        self._standing = self._find_standing()
-        self._checked = 0.0
+                revision = held
+            else:
+                takes_over = True
+                self._streams = begun | {n: _Begun(**b) for n, b in record["streams"].items()}
+                revision = self._bucket.put(self._task.key, self._json(), held, replicas)
+        self._held = self.revision = revision
+        if takes_over:
+            _log.info("task %s was begun before: looking for its messages", self._task.key)
+            time.sleep(2 * LEASE)
+            self._standing = self.look()
+            self._checked = -LEASE
 
     def _write(self, replicas: int) -> None:
         revision = self._bucket.put(self._task.key, self._json(), self._held, replicas)
@@ -189,15 +252,8 @@ class Ledger:
             "newer run of the query, has taken this task over; this attempt stops"
         )
 
-    def _find_standing(self) -> _Standing:
-        """The messages with ids that the streams have stored since the task began."""
-        found: dict[str, int | None] = {}
-        for name, begun in self._streams.items():
-            for messages in self._since(name, begun):
-                found |= messages
-        return _Standing(found)
-
-    def _since(self, stream: str, begun: _Begun) -> Iterator[dict[str, int | None]]:
+    def _since(self, stream: str, begun: _Begun, at: float) -> Iterator[dict[str, int | None]]:
+        """The messages that a stream has stored since the task began, by their ids."""
         try:
             info = self._targets.info(stream)
         except StreamNotFoundError:
@@ -215,7 +271,7 @@ class Ledger:
             except ServerError as error:  # a work queue, without direct gets
                 _log.info("stream %s cannot be read: %s", stream, error)
         if count < info.last_seq - first + 1:
-            self._check_window(info, begun)
+            self._check_window(info, begun, at)
 
     def _fingerprints(self, messages: Messages, transforms: bool) -> dict[str, int | None]:
         """The message ids, and for rows known by their numbers what stands under them."""
@@ -236,9 +292,9 @@ class Ledger:
     def _tolerant(self) -> NatsSettings:
         return self._settings.model_copy(update={"fail_on_data_loss": False})
 
-    def _check_window(self, info: StreamInfo, begun: _Begun) -> None:
+    def _check_window(self, info: StreamInfo, begun: _Begun, at: float) -> None:
         """Messages are gone that may have been ours: only the server's memory of ids is left."""
-        if time.time() - begun.at + _CLOCK_MARGIN < info.duplicate_window:
+        if time.time() - at + _CLOCK_MARGIN < info.duplicate_window:
             return
         words = (
             f"partition {self._task.partition} of batch {self._task.batch} is written again, and "
@@ -253,17 +309,21 @@ class Ledger:
             )
         _log.warning("%s; publishing the rows that are not found", words)
 
-    def _without(self, rows: Rows, standing: _Standing) -> Rows:
-        if not standing.fingerprints:
-            return rows
+    def _left(self, rows: Rows, parts: Parts, standing: Standing) -> Rows:
+        known = np.zeros(len(rows), bool)
+        for info, mask in parts:
+            if info.name in standing:
+                known |= mask & self._known(rows, standing[info.name])
+        return rows.where(~known)
+
+    def _known(self, rows: Rows, stored: _Stored) -> npt.NDArray[np.bool_]:
+        """Which of the rows a stream has stored."""
         ids = rows.ids
         assert ids is not None, "in this mode, every row has one"
-        known: npt.NDArray[np.bool_] = pc.is_in(ids, value_set=standing.ids).to_numpy(
-            zero_copy_only=False
-        )
+        known = pc.is_in(ids, value_set=stored.ids).to_numpy(zero_copy_only=False).astype(bool)
         for row in np.flatnonzero(known):
             subject, payload = rows.subjects[row].as_py(), rows.payloads[row].as_py()
-            expected = standing.fingerprints[ids[row].as_py()]
+            expected = stored.fingerprints[ids[row].as_py()]
             if expected not in (None, hash((subject, payload)), hash(payload)):
                 raise ReplayError(
                     f"row {rows.numbers[row]} of partition {self._task.partition} of batch "
@@ -273,7 +333,8 @@ class Ledger:
                     "repartition): give each row an id of its own in the column msgId, or sort "
                     "with sortWithinPartitions"
                 )
-        return rows.where(~known.astype(bool))
+        stands: npt.NDArray[np.bool_] = known
+        return stands
 
 
 def forget(settings: NatsSettings, query: str, before: int | None = None) -> None:
@@ -283,16 +344,3 @@ def forget(settings: NatsSettings, query: str, before: int | None = None) -> Non
 
 def _begin(info: StreamInfo) -> _Begun:
     return _Begun(info.last_seq, info.created, time.time())
-
-
-class _Standing:
-    """Messages that stand.
-
-    Attributes:
-        ids: their message ids.
-        fingerprints: by id, of the row that it must be; ``None`` for an id of the user's.
-    """
-
-    def __init__(self, fingerprints: dict[str, int | None]) -> None:
-        self.fingerprints = fingerprints
-        self.ids = pa.array(list(fingerprints), pa.string())

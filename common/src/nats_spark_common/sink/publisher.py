@@ -104,8 +104,10 @@ class Publisher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if self._link is not None and not self._flights and kind is None:
-            self._link.busy = False
+        if self._link is not None:
+            self._link.busy = bool(self._flights) or kind is not None
+            if self._link.busy:
+                self._link.abort()
         self._links.close()
         self._link = None
 
@@ -131,9 +133,12 @@ class Publisher:
         self._work(lambda: not self._flights)
 
     def _work(self, done: Callable[[], bool]) -> None:
+        self._progress = time.monotonic()  # the time until we were called is not the server's
         while True:
             try:
                 link = self._connected()
+                while self._collect(link, wait=False):
+                    pass
                 while self._unsent:
                     rows, fast = self._unsent[0]
                     check_sizes(rows, link.info.max_payload)
@@ -188,9 +193,11 @@ class Publisher:
             most = int(offsets[flight.sent]) + _SLICE_BYTES
             stop = int(np.searchsorted(offsets, most, "right")) - 1
             stop = min(max(stop, flight.sent + 1), flight.sent + room, len(flight.rows))
+            part = flight.frames.part(flight.sent, stop)
             if self._ledger:
-                self._ledger.check()
-            link.send(flight.frames.part(flight.sent, stop))
+                link.send(part, self._ledger.time_left())
+            else:
+                link.send(part)
             flight.sent = stop
             self._progress = time.monotonic()
             self._collect(link, wait=False)
@@ -209,11 +216,11 @@ class Publisher:
         # No ack comes before so many messages as the server counts between two of them.
         return max(min(_INTERVALS * self._flow, self._most), self._flow) - sent
 
-    def _collect(self, link: Connection, *, wait: bool) -> None:
-        """Take in what the server says; with ``wait``, at least something."""
+    def _collect(self, link: Connection, *, wait: bool) -> bool:
+        """Take in what the server says; with ``wait``, at least something. Whether it was any."""
         block = self._awaited(link) if wait else link.arrived(None)
         if not block:
-            return
+            return False
         streams = self._ledger.streams if self._ledger else None
         acks = parse_acks(block, link.inbox, streams)
         link.consume(acks.consumed)
@@ -221,8 +228,12 @@ class Publisher:
             link.handle(event)
         self._mark(acks)
         for reply in acks.replies:
-            self._reply(reply)
+            try:
+                self._reply(reply)
+            except (KeyError, ValueError, IndexError, TypeError) as error:
+                raise ProtocolError(f"not an answer of JetStream: {reply}") from error
         self._land()
+        return acks.consumed > 0
 
     def _awaited(self, link: Connection) -> bytes:
         """The server's next words; a fast batch that is silent is asked where it stands.
@@ -307,6 +318,7 @@ class Publisher:
             return False
         _log.info("publishing singly: %s", reply.body["error"])
         self._takes_fast = False
+        flight.declined = True
         return True
 
     def _reached(self, flight: Flight, count: int) -> None:
@@ -345,35 +357,39 @@ class Publisher:
             raise no_stream(subject)
 
     def _land(self) -> None:
-        """Drop flights that are complete; queue what they left to do."""
-        for flight in [each for each in self._flights if each.complete]:
-            self._flights.remove(flight)
-            if flight.stored.all():
-                self._most = min(2 * self._most, _MOST_SINGLE)
-            else:
-                self._again(flight)
-
-    def _again(self, flight: Flight) -> None:
-        """Queue what was turned away; less may be in flight until the server keeps up."""
-        rows = flight.missing()
+        """Drop flights that are complete; queue what they left to do, in order."""
+        landed = [each for each in self._flights if each.complete]
+        if not landed:
+            return
+        self._flights = deque(each for each in self._flights if not each.complete)
+        left = [each for each in landed if not each.stored.all()]
+        self._unsent.extendleft((each.missing(), bool(each.batch)) for each in reversed(left))
+        if all(each.declined for each in left):
+            self._most = min(2 * self._most, _MOST_SINGLE)
+            return
+        # Less may be in flight until the server keeps up.
         self._most = max(self._most // 2, _LEAST)
+        rows, _ = self._unsent[0]
         self._fail(
             JetStreamUnavailableError(
                 f"{len(rows)} messages, the first to {rows.subjects[0].as_py()!r}, were turned "
                 "away: the stream's server is overloaded or has no leader"
             )
         )
-        self._unsent.appendleft((rows, bool(flight.batch)))
 
     def _recover(self, error: NatsSparkError) -> None:
         """After a lost connection: everything that is not acknowledged is to be sent again."""
         self._fail(error)
-        self._links.close()  # a busy connection does not go back to the pool
+        if self._link is not None:
+            self._link.abort()
+        self._links.close()
         self._link = None
         lost = [(flight.missing(), bool(flight.batch)) for flight in self._flights]
+        if self._ledger and lost:
+            begun = min(flight.begun for flight in self._flights)
+            standing = self._ledger.look(begun)
+            lost = [(self._ledger.without(rows, standing), fast) for rows, fast in lost]
         self._flights.clear()
-        if self._ledger:
-            lost = [(self._ledger.missing(rows), fast) for rows, fast in lost]
         self._unsent.extendleft((rows, fast) for rows, fast in reversed(lost) if len(rows))
 
     def _fail(self, error: NatsSparkError) -> None:
@@ -382,6 +398,7 @@ class Publisher:
         _log.info("publishing: %s; again", error)
         time.sleep(pause(self._failures))
         self._failures += 1
+        self._progress = time.monotonic()
 
 
 _UNKNOWN_BATCH = 10208

@@ -13,6 +13,9 @@ from ..errors import PublishError
 #: account or server exhausted.
 _FOR_GOOD = {10077, 10002, 10023, 10047}
 
+#: A replicated stream has not settled a message with this id yet.
+_ID_IN_PROCESS = 10158
+
 _REMEDIES = {
     10077: "the stream is full and discards new messages (discard: new): raise its limits, or "
     "let consumers or max_age remove messages",
@@ -38,7 +41,8 @@ def is_transient(body: dict[str, Any]) -> bool:
     error = body.get("error")
     if not isinstance(error, dict):
         return False
-    return error.get("code") in (429, 503) and error.get("err_code") not in _FOR_GOOD
+    code = error.get("err_code")
+    return code == _ID_IN_PROCESS or (error.get("code") in (429, 503) and code not in _FOR_GOOD)
 
 
 def refusal(subject: str, body: dict[str, Any]) -> PublishError:

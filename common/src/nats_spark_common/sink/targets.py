@@ -11,11 +11,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import PublishError
+from ..errors import (
+    ConnectError,
+    JetStreamUnavailableError,
+    PublishError,
+    TimeoutExpiredError,
+)
 from ..jetstream import StreamInfo, api_prefix, encode, parse_reply
 from ..pool import connection
+from ..retry import retrying
 from ..settings import NatsSettings
 from ..subjects import matches_any
+
+_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError)
 
 
 class Targets:
@@ -24,6 +32,7 @@ class Targets:
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._known: list[StreamInfo] = []
+        self._answered = False
 
     def of(self, subjects: pa.StringArray) -> list[tuple[StreamInfo, npt.NDArray[np.bool_]]]:
         """The streams that take the subjects, each with a mask of the rows that it takes.
@@ -68,9 +77,18 @@ class Targets:
 
     def _ask(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
         subject = f"{api_prefix(self._settings)}.{call}"
-        with connection(self._settings) as link:
-            body = encode(request) if request else b""
-            return parse_reply(link.request(subject, body, self._settings.request_timeout), subject)
+        body = encode(request) if request else b""
+
+        def attempt() -> dict[str, Any]:
+            with connection(self._settings) as link:
+                reply = link.request(subject, body, self._settings.request_timeout)
+            answer = parse_reply(reply, subject)
+            self._answered = True
+            return answer
+
+        # A JetStream that never answered is set up wrong; one that did is away for a moment.
+        transient = _TRANSIENT if self._answered else _TRANSIENT[:2]
+        return retrying(attempt, self._settings, transient)
 
 
 def no_stream(subject: str) -> PublishError:
