@@ -190,7 +190,7 @@ def test_many_small_batches_are_turned_away_at_once_and_sent_again(
     with EmbeddedServer(config) as server:
         admin = Admin(server.url)
         make_stream(admin, stream, **way)
-        rows = numbered(stream, 400, size=200)
+        rows = numbered(stream, 160, size=200)
         write(options(server.url, retry_count="5"), rows, batch_rows=8)
         check(admin, stream, rows, "exactly-once")
         admin.close()
@@ -228,7 +228,8 @@ def test_a_cluster_whose_stream_changes_its_leader(
 
         rows = numbered(stream, 30_000, size=200)
         url = ",".join(server.url for server in servers)
-        write_batches(options(url, sink_mode=mode), interrupted(rows, fault))
+        settings = options(url, sink_mode=mode, request_timeout="1s")
+        write_batches(settings, interrupted(rows, fault))
         check(admin, stream, rows, mode)
 
 
