@@ -12,8 +12,8 @@ import nkeys
 import pytest
 
 from nats_spark_common import AuthError, ConnectError, NatsSettings
+from nats_spark_common.connecting import connect
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.wire import connect
 
 from .._support.admin import Admin
 from .._support.credentials import Certificates, make_certificates, make_jwt_world, new_nkey

@@ -19,7 +19,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from . import wire
+from . import connecting
 from .auth import nats_py_options
 from .errors import (
     ConnectError,
@@ -64,7 +64,7 @@ class Control:
         self._settings = settings
         self._prefix = api_prefix(settings)
         # nats-py logs connection failures instead of telling them; the data plane tells.
-        with wire.connect(settings) as probe:
+        with connecting.connect(settings) as probe:
             self.server_version = probe.info.version
             if not (probe.info.jetstream or settings.domain or settings.js_api_prefix):
                 raise JetStreamUnavailableError(

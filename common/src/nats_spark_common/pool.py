@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .connecting import connect
 from .settings import NatsSettings
-from .wire import Connection, connect
+from .wire import Connection
 
 _MOST_IDLE = 4
 
@@ -22,7 +23,7 @@ _idle: dict[tuple[int, str], list[Connection]] = {}
 def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[Connection]:
     """A connection, kept for the next user unless an error or an unread answer spoilt it.
 
-    Raises what `wire.connect` raises.
+    Raises what `connecting.connect` raises.
     """
     idle = _idle.setdefault((os.getpid(), settings.connection_key()), [])
     taken = None

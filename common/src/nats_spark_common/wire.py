@@ -1,37 +1,28 @@
 """The data plane: one blocking connection for bulk traffic with a NATS server.
 
-Not a general client: no subscriptions, no callbacks. It connects (TLS, every kind of
-authentication), asks, sends what is encoded already, and hands out received bytes in blocks of
-about a megabyte, which the decoders turn into columns. nats-py delivers each message through an
-event loop, which costs more than fifty times what reading the bytes costs; everything that is a few
-calls a batch goes through nats-py all the same (`control`).
+Not a general client: no subscriptions, no callbacks. `connecting` makes it; it asks, sends what is
+encoded already, and hands out received bytes in blocks of about a megabyte, which the decoders turn
+into columns. nats-py delivers each message through an event loop, which costs more than fifty times
+what reading the bytes costs; everything that is a few calls a batch goes through nats-py all the
+same (`control`).
 
 Source: NATS docs, "Client Protocol".
 """
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import re
-import secrets
 import socket
 import ssl
 import struct
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from urllib.parse import urlsplit
 
-from .auth import connect_fields, ssl_context, wants_tls
-from .errors import AuthError, ConnectError, NatsSparkError, ProtocolError, TimeoutExpiredError
+from .errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
 from .protocol import (
-    PING,
     PING_SIGNAL,
     PONG,
-    PONG_SIGNAL,
     Err,
     Event,
     Info,
@@ -40,7 +31,6 @@ from .protocol import (
     parse,
     pub,
 )
-from .settings import NatsSettings
 
 #: Decoding is fastest where a block fits the cache; below a megabyte, fixed costs begin to show.
 BLOCK_BYTES = 1 << 21
@@ -51,17 +41,13 @@ _LULL = 0.005
 #: A server that takes nothing for so long is as good as gone.
 _SEND_SECONDS = 30.0
 
-_SID = "1"
+#: The id of the one subscription, which takes everything below the inbox.
+SID = "1"
 
 #: Every status frame ends so: the headers' blank line, then an empty payload's line end.
 _STATUS_END = b"\r\n\r\n\r\n"
 
 _AUTH_WORDS = ("authorization", "authentication", "user authentication", "account")
-
-try:
-    _VERSION = version("nats-spark-common")
-except PackageNotFoundError:  # run from a source tree
-    _VERSION = "0"
 
 
 @dataclass(frozen=True)
@@ -94,7 +80,7 @@ class ServerInfo:
 
 
 class Connection:
-    """A connection to one server; made by `connect`, closed by ``close`` or as a context manager.
+    """A connection to one server; made by `connecting.connect`, closed by `close` or in ``with``.
 
     Not thread-safe, never pickled. After any error but ``TimeoutExpiredError`` it is closed.
 
@@ -147,7 +133,7 @@ class Connection:
     @property
     def sid(self) -> str:
         """The subscription id under which every answer arrives."""
-        return _SID
+        return SID
 
     def reserve(self, count: int) -> int:
         """Reserve ``count`` inboxes: ``<inbox>.<n>`` from the number that is returned on."""
@@ -271,7 +257,7 @@ class Connection:
             self.info = ServerInfo.from_fields(event.fields)
         elif isinstance(event, Err) and not event.text.lower().startswith("permissions violation"):
             self.close()
-            raise _server_error(event.text)
+            raise server_error(event.text)
         elif isinstance(event, Err):
             raise AuthError(f"the server refuses: {event.text}; grant the user this subject")
 
@@ -317,148 +303,11 @@ class Connection:
         return count
 
 
-def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
-    """Connect to the first server that answers, in random order.
-
-    Args:
-        settings: servers, TLS and credentials.
-        also: more ``host:port`` addresses, as `ServerInfo.connect_urls` names them.
-
-    Raises:
-        AuthError: a server was reached, but refused the credentials.
-        ConnectError: no server could be reached; the message names each with its reason.
-    """
-    urls = list(settings.url)
-    random.shuffle(urls)
-    known = {urlsplit(url).netloc for url in urls}
-    urls += [f"nats://{address}" for address in also if address not in known]
-    failures: list[ConnectError] = []
-    for url in urls:
-        try:
-            return _connect_one(settings, url)
-        except ConnectError as error:
-            failures.append(error)
-    refused = [error for error in failures if isinstance(error, AuthError)]
-    kind = AuthError if refused else ConnectError
-    raise kind("; ".join(str(error) for error in refused or failures)) from failures[0]
-
-
-def _connect_one(settings: NatsSettings, url: str) -> Connection:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "localhost", parts.port or 4222
-    try:
-        sock = socket.create_connection((host, port), timeout=settings.connect_timeout)
-    except OSError as error:
-        raise ConnectError(
-            f"cannot connect to {url}: {error.strerror or error}; "
-            "check nats.url (or nats.host and nats.port) and that the server runs"
-        ) from error
-    try:
-        return _handshake(sock, settings, url, host)
-    except NatsSparkError:
-        sock.close()
-        raise
-    except OSError as error:
-        sock.close()
-        raise ConnectError(f"cannot connect to {url}: {_tls_words(error)}") from error
-
-
-def _handshake(sock: socket.socket, settings: NatsSettings, url: str, host: str) -> Connection:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    deadline = time.monotonic() + settings.connect_timeout
-    secure = False
-    if settings.tls_first:
-        sock, secure = _upgrade(sock, settings, host), True
-    fields, rest = _read_info(sock, url, deadline)
-    if not secure and (fields.get("tls_required") or wants_tls(settings)):
-        if not (fields.get("tls_required") or fields.get("tls_available")):
-            raise ConnectError(
-                f"{url} offers no TLS, but the settings ask for it: "
-                "remove nats.tls.* and tls://, or turn TLS on at the server"
-            )
-        sock, secure = _upgrade(sock, settings, host), True
-    inbox = f"{settings.inbox_prefix}.{secrets.token_hex(11)}"
-    greeting = {
-        "verbose": False,
-        "pedantic": False,
-        "headers": True,
-        "no_responders": True,
-        "protocol": 1,
-        "lang": "python-nats-spark",
-        "version": _VERSION,
-        "name": f"{settings.connection_name} (pid {os.getpid()})",
-        "tls_required": secure,
-        **connect_fields(settings, str(fields.get("nonce") or "")),
-    }
-    sock.sendall(
-        b"CONNECT "
-        + json.dumps(greeting).encode()
-        + b"\r\nSUB "
-        + f"{inbox}.> {_SID}\r\n".encode()
-        + PING
-    )
-    connection = Connection(sock, ServerInfo.from_fields(fields), inbox)
-    if rest:
-        raise ProtocolError(f"{url} spoke before it was spoken to: {rest[:80]!r}")
-    _await_pong(connection, url, deadline)
-    return connection
-
-
-def _await_pong(connection: Connection, url: str, deadline: float) -> None:
-    while True:
-        try:
-            events, consumed = parse(connection.block(deadline, "the handshake"))
-        except TimeoutExpiredError as error:
-            raise ConnectError(f"{url} did not complete the handshake in time") from error
-        connection.consume(consumed)
-        for event in events:
-            if event is PONG_SIGNAL:
-                return
-            if isinstance(event, Err):
-                raise _server_error(event.text, url)
-            connection.handle(event)
-
-
-def _upgrade(sock: socket.socket, settings: NatsSettings, host: str) -> ssl.SSLSocket:
-    name = settings.tls_hostname or host
-    return ssl_context(settings).wrap_socket(sock, server_hostname=name)
-
-
-def _read_info(sock: socket.socket, url: str, deadline: float) -> tuple[dict[str, object], bytes]:
-    """The server's first line, read without taking what a TLS handshake needs behind it."""
-    received = b""
-    while b"\r\n" not in received:
-        sock.settimeout(max(deadline - time.monotonic(), 1e-3))
-        try:
-            chunk = sock.recv(1 << 16)
-        except TimeoutError:
-            chunk = b""
-        received += chunk
-        if not chunk or not b"INFO {".startswith(received[:6]):
-            raise ConnectError(
-                f"{url} does not answer as a NATS server does (got {received[:40]!r}): check the "
-                "port; a server that starts with TLS needs nats.tls.first=true"
-            )
-    events, consumed = parse(received)
-    first = events[0]
-    if not isinstance(first, Info):
-        raise ConnectError(f"{url} is not a NATS server: it sent {received[:40]!r}")
-    return first.fields, received[consumed:]
-
-
-def _server_error(words: str, url: str = "the server") -> ConnectError:
+def server_error(words: str, url: str = "the server") -> ConnectError:
+    """The error for what a server says in ``-ERR``."""
     if any(word in words.lower() for word in _AUTH_WORDS):
         return AuthError(
             f"{url} refuses the credentials: {words}; check nats.user and nats.password, "
             "nats.token, nats.nkey.seed.* or nats.credential.file"
         )
     return ConnectError(f"{url} reports: {words}")
-
-
-def _tls_words(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its TLS certificate is not trusted: {error.verify_message}; "
-            "name the CA with nats.tls.ca, or the certificate's host with nats.tls.hostname"
-        )
-    return str(error)
