@@ -104,7 +104,7 @@ def headers_sent(*rows: Row, kind: Any = MANY, ids: Any = None) -> list[Any]:
 
 def expected(row: Row, number: int, default: str | None, prefix: str | None) -> Sent:
     """What a row is published as, one header at a time."""
-    own = row.msg_id or (None if prefix is None else f"{prefix}{number}")
+    own = (row.msg_id or "").strip(" \t\v\f") or (prefix and f"{prefix}{number}")
     pairs: list[tuple[str, str]] = []
     for name, values in row.headers or ():
         if name not in BATCH_HEADERS and not (own and name == MSG_ID):

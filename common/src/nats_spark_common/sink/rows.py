@@ -151,7 +151,7 @@ class RowMaker:
         given = None
         if self._layout.msg_id is not None:
             given = batch.column(self._layout.msg_id).cast(pa.string())
-            given = pc.utf8_trim_whitespace(given)  # as every reader of headers does
+            given = pc.utf8_trim(given, " \t\x0b\x0c")  # as readers of headers do
             given = pc.if_else(pc.equal(given, ""), None, given)
         if self._id_prefix is None:
             return None if given is None or given.null_count == len(given) else given
