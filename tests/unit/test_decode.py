@@ -267,6 +267,14 @@ def test_an_answer_decodes_to_what_was_stored(messages: list[Stored]) -> None:
     assert decoded.consumed == len(data)
 
 
+@pytest.mark.parametrize("regular_before", [0, 1])
+def test_an_own_header_that_runs_on_into_one_of_its_name_is_not_lost(regular_before: int) -> None:
+    own = (b"NATS/1.0", b"Nats-Stream: OTHER", b"")
+    regular = [Stored(seq, b"a", 0, (), b"") for seq in range(1, regular_before + 1)]
+    messages = [*regular, Stored(regular_before + 1, b"a", 0, own, b"", ending=b"")]
+    assert rows(decode(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
+
+
 @given(stored_messages(), st.data())
 @settings(max_examples=250, deadline=None)
 def test_where_the_bytes_are_cut_makes_no_difference(
