@@ -12,7 +12,7 @@ import zstandard
 from .errors import PayloadError
 from .messages import Messages
 
-_Open = Callable[[bytes], bytes]
+_Convert = Callable[[bytes], bytes]
 
 
 def _open_zstd(payload: bytes) -> bytes:
@@ -24,7 +24,7 @@ def _open_zstd(payload: bytes) -> bytes:
     return content
 
 
-_OPEN: dict[str, _Open] = {"zlib": zlib.decompress, "gzip": gzip.decompress, "zstd": _open_zstd}
+_OPEN: dict[str, _Convert] = {"zlib": zlib.decompress, "gzip": gzip.decompress, "zstd": _open_zstd}
 _ERRORS = (zlib.error, OSError, EOFError, zstandard.ZstdError)
 
 
@@ -57,7 +57,7 @@ def decompress(messages: Messages, kind: str, on_error: str, stream: str) -> Mes
     return Messages(messages.seqs, columns)
 
 
-_CLOSE: dict[str, _Open] = {
+_CLOSE: dict[str, _Convert] = {
     "zlib": zlib.compress,
     "gzip": lambda payload: gzip.compress(payload, mtime=0),  # the same bytes whenever it is made
     "zstd": lambda payload: zstandard.ZstdCompressor().compress(payload),

@@ -35,7 +35,7 @@ from .jetstream import (
     encode,
     parse_json,
 )
-from .retry import retrying
+from .retry import AWAY, UNREACHED, retrying
 from .settings import NatsSettings
 from .timestamps import ns_to_rfc3339
 
@@ -138,7 +138,7 @@ class Control:
             return parsed
 
         # A server that never answered is set up wrong; one that did is away for a moment.
-        transient = _TRANSIENT if self._answered else (TimeoutExpiredError, ConnectError)
+        transient = AWAY if self._answered else UNREACHED
         return retrying(attempt, self._settings, transient)
 
     def stream_info(self, name: str) -> StreamInfo:
@@ -250,6 +250,3 @@ class Control:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
-
-
-_TRANSIENT = (TimeoutExpiredError, ConnectError, JetStreamUnavailableError)

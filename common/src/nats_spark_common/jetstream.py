@@ -90,6 +90,10 @@ class StreamInfo:
             transforms=bool(config.get("subject_transform")),
         )
 
+    def reads_direct(self, server_version: tuple[int, ...]) -> bool:
+        """Whether a server of this version answers direct get batches of the stream."""
+        return self.allow_direct and server_version >= DIRECT_BATCH_VERSION
+
     @property
     def average_size(self) -> float:
         """Mean stored size of a message in bytes; 0 where there is none."""
@@ -118,7 +122,7 @@ def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
         ProtocolError: the reply is not what JetStream sends.
     """
     code, _ = header_status(reply.header) if reply.header else (0, "")
-    if code == 503:
+    if code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
             f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
             "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"

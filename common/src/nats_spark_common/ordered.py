@@ -12,8 +12,9 @@ import secrets
 import time
 from collections.abc import Iterator
 
+from .api import ask
 from .errors import ConnectError, JetStreamUnavailableError, ProtocolError, ServerError
-from .jetstream import FILTER_SUBJECTS_VERSION, api_prefix, encode, parse_reply
+from .jetstream import FILTER_SUBJECTS_VERSION, api_prefix, encode
 from .messages import Message, Messages, from_messages, text
 from .protocol import Event, Msg, header_status, parse
 from .ranges import StreamRange
@@ -109,14 +110,13 @@ def _create(
         "num_replicas": 1,
         "inactive_threshold": _INACTIVE_NS,
     }
-    subject = f"{api_prefix(settings)}.CONSUMER.CREATE.{stream}.{name}"
+    call = f"CONSUMER.CREATE.{stream}.{name}"
     if len(filters) == 1:
         config["filter_subject"] = filters[0]
-        subject += f".{filters[0]}"
+        call += f".{filters[0]}"
     elif filters:
         config["filter_subjects"] = list(filters)
-    request = encode({"stream_name": stream, "config": config})
-    parse_reply(connection.request(subject, request, settings.request_timeout), subject)
+    ask(connection, settings, call, {"stream_name": stream, "config": config})
 
 
 def _delete(connection: Connection, subject: str) -> None:

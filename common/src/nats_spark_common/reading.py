@@ -16,16 +16,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import direct, ordered, retry
+from .api import ask
 from .errors import (
     AuthError,
-    ConnectError,
     DataLossError,
-    JetStreamUnavailableError,
-    ProtocolError,
     ServerError,
     TimeoutExpiredError,
 )
-from .jetstream import StreamInfo, api_prefix, encode, is_no_message, parse_reply
+from .jetstream import StreamInfo, is_no_message
 from .loss import lost_messages, recreated
 from .messages import Messages
 from .pool import connection
@@ -34,8 +32,6 @@ from .settings import NatsSettings
 from .wire import Connection
 
 _log = logging.getLogger(__name__)
-
-_TRANSIENT = (ConnectError, TimeoutExpiredError, ProtocolError, JetStreamUnavailableError)
 
 
 def read_range(
@@ -63,7 +59,7 @@ def read_range(
             return
         except AuthError:
             raise
-        except _TRANSIENT as error:
+        except retry.LOST as error:
             failures = 0 if reader.cursor > before else failures + 1
             if failures > settings.retry_count:
                 raise
@@ -141,19 +137,16 @@ class _RangeReader:
             raise DataLossError(recreated(info.name, self._span.created, info.created))
 
     def _stream_info(self, link: Connection) -> StreamInfo:
-        subject = f"{api_prefix(self._settings)}.STREAM.INFO.{self._span.stream}"
-        reply = link.request(subject, b"", self._settings.request_timeout)
-        return StreamInfo.from_json(parse_reply(reply, subject))
+        return StreamInfo.from_json(ask(link, self._settings, f"STREAM.INFO.{self._span.stream}"))
 
     def _next_stored(self, link: Connection) -> int | None:
         """The leader's first message from the position on that the filters take."""
-        subject = f"{api_prefix(self._settings)}.STREAM.MSG.GET.{self._span.stream}"
+        call = f"STREAM.MSG.GET.{self._span.stream}"
         found = []
         for each in self._span.filters or (">",):
-            request = encode({"seq": self.cursor, "next_by_subj": each})
-            reply = link.request(subject, request, self._settings.request_timeout)
+            request = {"seq": self.cursor, "next_by_subj": each}
             try:
-                found.append(int(parse_reply(reply, subject)["message"]["seq"]))
+                found.append(int(ask(link, self._settings, call, request)["message"]["seq"]))
             except ServerError as error:
                 if not is_no_message(error):
                     raise

@@ -7,11 +7,25 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from .errors import AuthError, NatsSparkError
+from .errors import (
+    AuthError,
+    ConnectError,
+    JetStreamUnavailableError,
+    NatsSparkError,
+    ProtocolError,
+    TimeoutExpiredError,
+)
 from .settings import NatsSettings
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+#: The server was not reached, or did not answer.
+UNREACHED = (ConnectError, TimeoutExpiredError)
+#: ... or is there, and its JetStream is not.
+AWAY = (*UNREACHED, JetStreamUnavailableError)
+#: ... or something was lost on the way.
+LOST = (*AWAY, ProtocolError)
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0

@@ -12,7 +12,7 @@ from .errors import (
     StreamNotFoundError,
     UnsupportedStreamError,
 )
-from .jetstream import DIRECT_BATCH_VERSION, StreamInfo
+from .jetstream import StreamInfo
 from .loss import lost_messages
 from .offsets import Offset, StreamOffset
 from .positions import AtSequence, AtTime, Earliest, Position, Positions
@@ -93,11 +93,7 @@ class Streams:
 
     def reads_direct(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
         """Whether direct get batches can read the stream through the filters."""
-        return (
-            info.allow_direct
-            and self._control.server_version >= DIRECT_BATCH_VERSION
-            and len(filters) <= 1
-        )
+        return info.reads_direct(self._control.server_version) and len(filters) <= 1
 
     def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
         """Where ``nats.start`` puts the reader in each stream.

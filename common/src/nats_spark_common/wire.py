@@ -148,14 +148,20 @@ class Connection:
         """
         self._send(data, timeout)
 
-    def ask(self, subject: str, payload: bytes) -> str:
+    def ask(self, subject: str, payload: bytes, header: bytes | None = None) -> str:
         """Send a request and return the inbox at which its answer will arrive.
 
         Each request has an inbox of its own, so what is left of an abandoned answer is never
         taken for a later one.
+
+        Args:
+            header: a whole header block, for a request that has headers.
         """
         inbox = f"{self._inbox}.{self.reserve(1)}"
-        self._send(pub(subject, inbox, payload))
+        if header is None:
+            self._send(pub(subject, inbox, payload))
+        else:
+            self._send(hpub(subject, inbox, header, payload))
         return inbox
 
     def request(
@@ -170,12 +176,7 @@ class Connection:
             TimeoutExpiredError: no reply within ``timeout`` seconds.
             ConnectError: the connection was lost.
         """
-        if header is None:
-            inbox = self.ask(subject, payload).encode()
-        else:
-            to = f"{self._inbox}.{self.reserve(1)}"
-            inbox = to.encode()
-            self._send(hpub(subject, to, header, payload))
+        inbox = self.ask(subject, payload, header).encode()
         deadline = time.monotonic() + timeout
         while True:
             events, consumed = parse(self.block(deadline, subject))

@@ -13,7 +13,7 @@ from pyspark.sql.types import StructType
 
 from ..errors import OptionError
 from ..settings import NatsSettings
-from .layout import layout_of
+from .layout import Layout, layout_of
 from .provision import ensure_stream
 from .writer import BatchWriter, StreamWriter
 
@@ -33,11 +33,7 @@ class JetStreamSink(DataSource):
             OptionError: an option is wrong, or the schema does not fit.
             ServerError, ConnectError and others: ``nats.sink.create.stream``, as `ensure_stream`.
         """
-        settings = NatsSettings.from_options(self.options)
-        layout = layout_of(schema, settings.sink_subject)
-        if settings.sink_create_stream:
-            ensure_stream(settings)
-        return StreamWriter(settings, layout)
+        return StreamWriter(*self._prepared(schema))
 
     def writer(self, schema: StructType, overwrite: bool) -> BatchWriter:
         """The writer of a DataFrame. Raises as `streamWriter`."""
@@ -46,8 +42,11 @@ class JetStreamSink(DataSource):
                 "mode('overwrite') would have to purge the stream, which this sink does not do: "
                 "use mode('append'), and 'nats stream purge' where the stream is to be emptied"
             )
+        return BatchWriter(*self._prepared(schema))
+
+    def _prepared(self, schema: StructType) -> tuple[NatsSettings, Layout]:
         settings = NatsSettings.from_options(self.options)
         layout = layout_of(schema, settings.sink_subject)
         if settings.sink_create_stream:
             ensure_stream(settings)
-        return BatchWriter(settings, layout)
+        return settings, layout

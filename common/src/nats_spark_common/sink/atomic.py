@@ -8,24 +8,17 @@ from __future__ import annotations
 import secrets
 import time
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from ..errors import (
-    ConnectError,
     JetStreamUnavailableError,
-    ProtocolError,
     PublishError,
-    TimeoutExpiredError,
 )
 from ..jetstream import ATOMIC_BATCH_VERSION, NO_RESPONDERS
 from ..pool import connection
-from ..retry import retrying
+from ..retry import LOST, retrying
 from ..settings import NatsSettings
 from ..wire import Connection
 from .acks import Reply, parse_acks
-from .frames import encode
+from .frames import encode, numbered_replies
 from .headers import add_lines
 from .ledger import Ledger
 from .refusals import is_transient, refusal
@@ -34,8 +27,6 @@ from .targets import Targets, no_stream
 
 #: The server's default limit of an atomic batch.
 MOST_ROWS = 1_000
-
-_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError, ProtocolError)
 
 
 def require_room(count: int) -> None:
@@ -72,7 +63,7 @@ def publish_atomically(
             "allow_atomic for it (nats stream edit --allow-batch), on a server from 2.12 on"
         )
     state = _State(ledger.admit(rows, parts) if ledger else rows, ledger)
-    retrying(lambda: _attempt(settings, state, targets), settings, _TRANSIENT)
+    retrying(lambda: _attempt(settings, state, targets), settings, LOST)
 
 
 class _State:
@@ -111,8 +102,7 @@ def _exchange(link: Connection, settings: NatsSettings, rows: Rows, targets: Tar
     """Send the batch: the first row must be taken before the rest follows."""
     count = len(rows)
     first = link.reserve(count)
-    numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
-    frames = encode(rows, pc.binary_join_element_wise(f"{link.inbox}.", numbers, " ", ""))
+    frames = encode(rows, numbered_replies(link.inbox, first, count))
     link.send(frames.part(0, 1))
     _await(link, settings, rows, targets, first, first)
     if count > 1:
@@ -145,7 +135,7 @@ def _await(
 
 def _check(reply: Reply, subject: str, targets: Targets) -> None:
     if reply.status == NO_RESPONDERS:
-        if targets.find(subject) is None:
+        if not targets.exists(subject):
             raise no_stream(subject)
         raise JetStreamUnavailableError(f"subject {subject!r}: its stream has no leader")
     if "error" not in reply.body:

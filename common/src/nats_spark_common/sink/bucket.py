@@ -6,33 +6,28 @@ Source: ADR-8 (key-value store on JetStream).
 from __future__ import annotations
 
 import base64
-from typing import Any
 
+from ..api import ask_anew
 from ..errors import (
-    ConnectError,
     JetStreamUnavailableError,
     ServerError,
     StreamNotFoundError,
-    TimeoutExpiredError,
 )
 from ..jetstream import (
     NO_RESPONDERS,
     STREAM_NAME_IN_USE,
     WRONG_LAST_SEQUENCE,
     api_prefix,
-    encode,
     is_no_message,
     parse_reply,
 )
 from ..pool import connection
 from ..protocol import Msg, header_status
-from ..retry import retrying
+from ..retry import AWAY, retrying
 from ..settings import NatsSettings
 
 #: A replicated bucket has not settled another put of the key, which may be our own.
 _PUT_IN_PROCESS = 10164
-
-_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError)
 
 
 class Bucket:
@@ -65,22 +60,23 @@ class Bucket:
             "allow_direct": True,
         }
         try:
-            self._api(f"STREAM.CREATE.{self._stream}", encode(config))
+            ask_anew(self._settings, f"STREAM.CREATE.{self._stream}", config)
         except ServerError as error:
             if error.err_code != STREAM_NAME_IN_USE:  # made before, with other settings
                 raise
 
     def get(self, key: str) -> tuple[bytes, int] | None:
         """A key's value and revision, from the stream's leader; ``None`` without key or bucket."""
-        request = encode({"last_by_subj": f"$KV.{self._name}.{key}"})
+        request = {"last_by_subj": f"$KV.{self._name}.{key}"}
         try:
-            message = self._api(f"STREAM.MSG.GET.{self._stream}", request)["message"]
+            found = ask_anew(self._settings, f"STREAM.MSG.GET.{self._stream}", request)
         except StreamNotFoundError:
             return None
         except ServerError as error:
             if is_no_message(error):
                 return None
             raise
+        message = found["message"]
         return base64.b64decode(message.get("data", "")), int(message["seq"])
 
     def put(self, key: str, value: bytes, revision: int, replicas: int) -> int | None:
@@ -101,24 +97,14 @@ class Bucket:
                 self.make(replicas)
             raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
 
-        return retrying(attempt, self._settings, _TRANSIENT)
+        return retrying(attempt, self._settings, AWAY)
 
     def purge(self, keys: str, before: int | None = None) -> None:
         """Remove the keys that a pattern names, those with a revision below ``before``."""
         request: dict[str, object] = {"filter": f"$KV.{self._name}.{keys}"}
         if before is not None:
             request["seq"] = before
-        self._api(f"STREAM.PURGE.{self._stream}", encode(request))
-
-    def _api(self, call: str, request: bytes) -> dict[str, Any]:
-        subject = f"{api_prefix(self._settings)}.{call}"
-
-        def attempt() -> dict[str, Any]:
-            with connection(self._settings) as link:
-                reply = link.request(subject, request, self._settings.request_timeout)
-            return parse_reply(reply, subject)
-
-        return retrying(attempt, self._settings, _TRANSIENT)
+        ask_anew(self._settings, f"STREAM.PURGE.{self._stream}", request)
 
 
 def _revision(reply: Msg, subject: str) -> int | None:

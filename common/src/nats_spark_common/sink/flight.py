@@ -35,11 +35,17 @@ class Flight:
     flow: int = 0
     sent: int = 0
     done: int = 0
-    stored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    again: list[int] = field(default_factory=list)
+    again: set[int] = field(default_factory=set)
     ended: bool = False
     declined: bool = False
     begun: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.stored: npt.NDArray[np.bool_] = np.zeros(len(self.rows), bool)
+
+    def count_done(self) -> None:
+        """Count anew what is settled of rows that are published singly."""
+        self.done = int(np.count_nonzero(self.stored)) + len(self.again)
 
     @property
     def complete(self) -> bool:

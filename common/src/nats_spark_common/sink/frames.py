@@ -61,6 +61,12 @@ def encode(rows: Rows, replies: pa.StringArray | None) -> Frames:
     return Frames(memoryview(frames.buffers()[2]), offsets.astype(np.int64))
 
 
+def numbered_replies(inbox: str, first: int, count: int) -> pa.StringArray:
+    """Reply subjects ``<inbox>.<number>`` for `encode`, numbered from ``first`` on."""
+    numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
+    return pc.binary_join_element_wise(f"{inbox}.", numbers, " ", "")
+
+
 def _binary(part: object) -> object:
     if isinstance(part, str):
         return pa.scalar(part.encode(), pa.binary())

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import PublishError
+from ..messages import Int64s
+from .columns import bools, int64s
 
 MSG_ID = "Nats-Msg-Id"
 
@@ -21,9 +22,6 @@ BATCH_HEADERS = ("Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit")
 
 _NAME = r"^[\x21-\x39\x3b-\x7e]+$"
 _BREAKS = r"[\r\n\x00]"
-
-_Bools = npt.NDArray[np.bool_]
-_Int64s = npt.NDArray[np.int64]
 
 
 def header_blocks(
@@ -70,12 +68,12 @@ def _lines(
     offsets, names, values = flat(headers)
     if not len(names):
         return None
-    keep = _as_bools(pc.is_valid(values))
-    keep &= ~_as_bools(pc.is_in(names, value_set=pa.array(BATCH_HEADERS)))
+    keep = bools(pc.is_valid(values))
+    keep &= ~bools(pc.is_in(names, value_set=pa.array(BATCH_HEADERS)))
     if ids is not None:
         # A row's own id replaces the one that came with its headers.
-        replaced = np.repeat(_as_bools(pc.is_valid(ids)), np.diff(offsets))
-        keep &= ~(replaced & _as_bools(pc.equal(names, MSG_ID)))
+        replaced = np.repeat(bools(pc.is_valid(ids)), np.diff(offsets))
+        keep &= ~(replaced & bools(pc.equal(names, MSG_ID)))
     if not keep.all():
         offsets = np.concatenate(([0], np.cumsum(keep)))[offsets]
         names, values = names.filter(pa.array(keep)), values.filter(pa.array(keep))
@@ -89,11 +87,11 @@ def _lines(
     return pc.binary_join(lists, "")
 
 
-def flat(headers: pa.MapArray) -> tuple[_Int64s, pa.StringArray, pa.StringArray]:
+def flat(headers: pa.MapArray) -> tuple[Int64s, pa.StringArray, pa.StringArray]:
     """Names and values of all rows, one pair a value, and where each row's begin."""
     if headers.null_count:
         headers = pa.array([pairs or [] for pairs in headers.to_pylist()], headers.type)
-    offsets = _numpy(headers.offsets)
+    offsets = int64s(headers.offsets)
     first, last = int(offsets[0]), int(offsets[-1])
     names = headers.keys.slice(first, last - first).cast(pa.string())
     values = headers.items.slice(first, last - first)
@@ -102,7 +100,7 @@ def flat(headers: pa.MapArray) -> tuple[_Int64s, pa.StringArray, pa.StringArray]
         return offsets, names, values.cast(pa.string())
     if values.null_count:
         values = pa.array([each or [] for each in values.to_pylist()], values.type)
-    inner = _numpy(values.offsets)
+    inner = int64s(values.offsets)
     names = names.take(pa.array(np.repeat(np.arange(len(names)), np.diff(inner))))
     start, stop = int(inner[0]), int(inner[-1])
     flat = values.values.slice(start, stop - start).cast(pa.string())
@@ -110,7 +108,7 @@ def flat(headers: pa.MapArray) -> tuple[_Int64s, pa.StringArray, pa.StringArray]
 
 
 def _check(values: pa.StringArray, fine: Any, subjects: pa.StringArray, what: str) -> None:
-    wrong = np.flatnonzero(~_as_bools(pc.fill_null(fine, True)))
+    wrong = np.flatnonzero(~bools(pc.fill_null(fine, True)))
     if len(wrong):
         row = int(wrong[0])
         allowed = (
@@ -121,13 +119,3 @@ def _check(values: pa.StringArray, fine: Any, subjects: pa.StringArray, what: st
         raise PublishError(
             f"subject {subjects[row].as_py()!r}: {what} {values[row].as_py()!r} is not {allowed}"
         )
-
-
-def _numpy(array: pa.Array) -> _Int64s:
-    numbers: _Int64s = array.to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers
-
-
-def _as_bools(array: Any) -> _Bools:
-    bools: _Bools = array.to_numpy(zero_copy_only=False).astype(bool)
-    return bools

@@ -31,13 +31,14 @@ from ..errors import (
     StreamNotFoundError,
     TimeoutExpiredError,
 )
-from ..jetstream import DIRECT_BATCH_VERSION, StreamInfo
-from ..messages import MESSAGE_COLUMNS, Messages
+from ..jetstream import StreamInfo
+from ..messages import Messages
 from ..pool import connection
 from ..ranges import StreamRange
 from ..reading import read_range
 from ..settings import NatsSettings
 from .bucket import Bucket
+from .columns import bools
 from .headers import MSG_ID, flat
 from .rows import Rows
 from .targets import Targets
@@ -50,6 +51,9 @@ _LOOKS = 5
 
 #: Clocks of executors differ; where time must tell, this much is allowed for, in seconds.
 _CLOCK_MARGIN = 5.0
+
+#: What a fingerprint is taken of, and the ids.
+_FINGERPRINTED = frozenset({"subject", "content", "headers"})
 
 Parts = list[tuple[StreamInfo, npt.NDArray[np.bool_]]]
 
@@ -262,10 +266,10 @@ class Ledger:
         count = 0
         if first <= info.last_seq:
             with connection(self._settings) as link:
-                direct = info.allow_direct and link.info.version >= DIRECT_BATCH_VERSION
+                direct = info.reads_direct(link.info.version)
             span = StreamRange(stream, info.created, first, info.last_seq, (), direct)
             try:
-                for messages in read_range(self._tolerant(), span, MESSAGE_COLUMNS):
+                for messages in read_range(self._tolerant(), span, _FINGERPRINTED):
                     count += len(messages)
                     yield self._fingerprints(messages, info.transforms)
             except ServerError as error:  # a work queue, without direct gets
@@ -279,7 +283,7 @@ class Ledger:
         rows = np.repeat(np.arange(len(messages)), np.diff(offsets))
         contents, subjects = messages.columns["content"], messages.columns["subject"]
         found: dict[str, int | None] = {}
-        for line in np.flatnonzero(pc.equal(names, MSG_ID).to_numpy(zero_copy_only=False)):
+        for line in np.flatnonzero(bools(pc.equal(names, MSG_ID))):
             own: str = values[line].as_py()
             if own.startswith(self._task.id_prefix):
                 payload = contents[rows[line]].as_py()
@@ -320,7 +324,7 @@ class Ledger:
         """Which of the rows a stream has stored."""
         ids = rows.ids
         assert ids is not None, "in this mode, every row has one"
-        known = pc.is_in(ids, value_set=stored.ids).to_numpy(zero_copy_only=False).astype(bool)
+        known = bools(pc.is_in(ids, value_set=stored.ids))
         for row in np.flatnonzero(known):
             subject, payload = rows.subjects[row].as_py(), rows.payloads[row].as_py()
             expected = stored.fingerprints[ids[row].as_py()]
@@ -333,8 +337,7 @@ class Ledger:
                     "repartition): give each row an id of its own in the column msgId, or sort "
                     "with sortWithinPartitions"
                 )
-        stands: npt.NDArray[np.bool_] = known
-        return stands
+        return known
 
 
 def forget(settings: NatsSettings, query: str, before: int | None = None) -> None:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..api import ask
 from ..errors import (
-    ConnectError,
     OptionError,
     ServerError,
     StreamNotFoundError,
-    TimeoutExpiredError,
 )
 from ..jetstream import (
     ATOMIC_BATCH_VERSION,
     FAST_BATCH_VERSION,
     STREAM_NAME_IN_USE,
-    api_prefix,
-    encode,
-    parse_reply,
 )
 from ..pool import connection
-from ..retry import retrying
+from ..retry import UNREACHED, retrying
 from ..settings import NatsSettings
 
 _log = logging.getLogger(__name__)
@@ -53,25 +49,20 @@ def ensure_stream(settings: NatsSettings) -> None:
         )
     key = (settings.connection_key(), name)
     if key not in _seen:
-        retrying(
-            lambda: _ensure(settings, name, subjects), settings, (ConnectError, TimeoutExpiredError)
-        )
+        retrying(lambda: _ensure(settings, name, subjects), settings, UNREACHED)
         _seen.add(key)
 
 
 def _ensure(settings: NatsSettings, name: str, subjects: tuple[str, ...]) -> None:
-    prefix, timeout = api_prefix(settings), settings.request_timeout
     with connection(settings) as link:
         try:
-            asked = f"{prefix}.STREAM.INFO.{name}"
-            parse_reply(link.request(asked, b"", timeout), asked)
+            ask(link, settings, f"STREAM.INFO.{name}")
             return
         except StreamNotFoundError:
             pass
         config = _config(settings, name, subjects, link.info.version)
-        create = f"{prefix}.STREAM.CREATE.{name}"
         try:
-            parse_reply(link.request(create, encode(config), timeout), create)
+            ask(link, settings, f"STREAM.CREATE.{name}", config)
         except ServerError as error:
             if error.err_code != STREAM_NAME_IN_USE:  # somebody was faster
                 raise

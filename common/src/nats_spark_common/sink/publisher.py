@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 
 from ..errors import (
     AuthError,
-    ConnectError,
     JetStreamUnavailableError,
     NatsSparkError,
     ProtocolError,
@@ -33,12 +32,12 @@ from ..errors import (
 from ..jetstream import FAST_BATCH_VERSION, NO_RESPONDERS
 from ..pool import connection
 from ..protocol import pub
-from ..retry import pause
+from ..retry import LOST, pause
 from ..settings import NatsSettings
 from ..wire import Connection
 from .acks import Acks, Reply, parse_acks
 from .flight import Flight
-from .frames import encode
+from .frames import encode, numbered_replies
 from .ledger import Ledger
 from .refusals import is_transient, refusal
 from .rows import PIECE_BYTES, Rows, check_sizes
@@ -64,8 +63,6 @@ _START, _APPEND, _COMMIT, _PING = 0, 1, 2, 4
 
 #: How long a fast batch may be silent before we ask where it stands, in seconds.
 _SILENCE = 0.25
-
-_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError, ProtocolError)
 
 
 class Publisher:
@@ -99,6 +96,7 @@ class Publisher:
         self._flow = _FLOW
         self._most = _MOST_SINGLE
         self._progress = 0.0
+        self._asked = False
 
     def __enter__(self) -> Publisher:
         return self
@@ -150,7 +148,7 @@ class Publisher:
                 self._collect(link, wait=True)
             except AuthError:
                 raise
-            except _TRANSIENT as error:
+            except LOST as error:
                 self._recover(error)
 
     def _connected(self) -> Connection:
@@ -163,12 +161,10 @@ class Publisher:
     def _prepared(self, link: Connection, rows: Rows, fast: bool) -> Flight:
         fast = fast and self._takes_fast and link.info.version >= FAST_BATCH_VERSION
         count = len(rows)
-        stored = np.zeros(count, bool)
         if not fast:
             first = link.reserve(count)
-            numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
-            replies = pc.binary_join_element_wise(f"{link.inbox}.", numbers, " ", "")
-            return Flight(rows, encode(rows, replies), first=first, stored=stored)
+            replies = numbered_replies(link.inbox, first, count)
+            return Flight(rows, encode(rows, replies), first=first)
         batch = secrets.token_hex(11)
         self._flow = min(_FLOW, max(1, self._most // _INTERVALS))
         operations = np.full(count, _APPEND)
@@ -181,7 +177,7 @@ class Publisher:
             ".$FI ",
             "",
         )
-        return Flight(rows, encode(rows, replies), batch=batch, flow=self._flow, stored=stored)
+        return Flight(rows, encode(rows, replies), batch=batch, flow=self._flow)
 
     def _send(self, link: Connection, flight: Flight) -> None:
         offsets = flight.frames.offsets
@@ -210,11 +206,14 @@ class Publisher:
         """How many more rows may be sent now."""
         if sum(each.bytes_in_flight for each in self._flights) >= self._settings.sink_max_in_flight:
             return 0
-        sent = sum(each.sent - each.done for each in self._flights)
+        sent = self._unsettled()
         if not flight.batch:
             return self._most - sent
         # No ack comes before so many messages as the server counts between two of them.
         return max(min(_INTERVALS * self._flow, self._most), self._flow) - sent
+
+    def _unsettled(self) -> int:
+        return sum(each.sent - each.done for each in self._flights)
 
     def _collect(self, link: Connection, *, wait: bool) -> bool:
         """Take in what the server says; with ``wait``, at least something. Whether it was any."""
@@ -227,6 +226,7 @@ class Publisher:
         for event in acks.others:
             link.handle(event)
         self._mark(acks)
+        self._asked = False
         for reply in acks.replies:
             try:
                 self._reply(reply)
@@ -240,8 +240,7 @@ class Publisher:
 
         Raises ``TimeoutExpiredError`` where nothing went ahead for ``nats.request.timeout``.
         """
-        unsettled = sum(each.sent - each.done for each in self._flights)
-        what = f"{unsettled} published messages"
+        what = f"{self._unsettled()} published messages"
         deadline = self._progress + self._settings.request_timeout
         while time.monotonic() < deadline:
             try:
@@ -268,7 +267,7 @@ class Publisher:
                 continue
             low, high = np.searchsorted(numbers, [flight.first, flight.first + len(flight.rows)])
             flight.stored[numbers[low:high] - flight.first] = True
-            flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
+            flight.count_done()
         self._went_ahead()
 
     def _reply(self, reply: Reply) -> None:
@@ -282,7 +281,7 @@ class Publisher:
             row = int(name) - flight.first if name.isdigit() and not flight.batch else -1
             if 0 <= row < len(flight.rows) and not flight.stored[row]:
                 self._turned_away(flight, row, reply)
-                flight.done = int(np.count_nonzero(flight.stored)) + len(flight.again)
+                flight.count_done()
                 return
 
     def _fast_reply(self, flight: Flight, reply: Reply, rest: str) -> None:
@@ -343,17 +342,23 @@ class Publisher:
             self._require_stream(subject)
         elif not is_transient(reply.body):
             raise refusal(subject, reply.body)
-        if row not in flight.again:
-            flight.again.append(row)
+        flight.again.add(row)
 
     def _require_stream(self, subject: str) -> None:
-        """Raise where no stream has the subject; one that has it may be without a leader."""
+        """Raise where no stream has the subject; one that has it may be without a leader.
+
+        Asks for one row of all that arrived together. What is sent again and has a stream drops
+        out, so the turn comes to a subject without one.
+        """
+        if self._asked:
+            return
+        self._asked = True
         try:
-            found = self._targets.find(subject)
+            exists = self._targets.exists(subject)
         except NatsSparkError as error:
             _log.info("asking for the stream of %s: %s", subject, error)
             return
-        if found is None:
+        if not exists:
             raise no_stream(subject)
 
     def _land(self) -> None:

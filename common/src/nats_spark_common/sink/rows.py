@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ..compression import compress
 from ..errors import PublishError
 from ..messages import Int64s
+from .columns import bools, int64s
 from .headers import header_blocks
 from .layout import Layout
 
@@ -140,7 +141,7 @@ class RowMaker:
         if subjects.null_count and self._default_subject:
             subjects = pc.fill_null(subjects, self._default_subject)
         elif subjects.null_count:
-            row = int(np.flatnonzero(subjects.is_null().to_numpy(zero_copy_only=False))[0])
+            row = int(np.flatnonzero(bools(subjects.is_null()))[0])
             raise PublishError(
                 f"row {numbers[row]} of its task has no subject: fill the column 'subject', or set "
                 "nats.sink.subject to the subject of rows without one"
@@ -204,7 +205,7 @@ def _checked(subjects: pa.StringArray, look_at: int) -> pa.StringArray:
         ),
         pc.less_equal(pc.binary_length(some), _LONGEST_SUBJECT),
     )
-    wrong = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
+    wrong = np.flatnonzero(~bools(good))
     if len(wrong):
         subject = some[int(wrong[0])].as_py()
         shown = subject if len(subject) < 100 else subject[:100] + "..."
@@ -217,5 +218,4 @@ def _checked(subjects: pa.StringArray, look_at: int) -> pa.StringArray:
 
 
 def _lengths(array: pa.Array) -> Int64s:
-    lengths: Int64s = pc.binary_length(array).to_numpy(zero_copy_only=False).astype(np.int64)
-    return lengths
+    return int64s(pc.binary_length(array))

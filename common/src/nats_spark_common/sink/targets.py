@@ -11,19 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..api import ask_anew
 from ..errors import (
-    ConnectError,
-    JetStreamUnavailableError,
     PublishError,
-    TimeoutExpiredError,
 )
-from ..jetstream import StreamInfo, api_prefix, encode, parse_reply
-from ..pool import connection
-from ..retry import retrying
+from ..jetstream import StreamInfo
+from ..retry import AWAY, UNREACHED
 from ..settings import NatsSettings
 from ..subjects import matches_any
-
-_TRANSIENT = (ConnectError, TimeoutExpiredError, JetStreamUnavailableError)
+from .columns import bools
 
 
 class Targets:
@@ -51,9 +47,10 @@ class Targets:
                 open_rows &= ~mask
         while open_rows.any():
             subject = subjects[int(np.argmax(open_rows))].as_py()
-            stream = self.find(subject)
-            if stream is None:
+            name = self._name_of(subject)
+            if name is None:
                 raise no_stream(subject)
+            stream = self.info(name)
             self._known.append(stream)
             mask = open_rows & taken_by(stream.subjects, subjects)
             if not mask.any():
@@ -66,29 +63,24 @@ class Targets:
             open_rows &= ~mask
         return found
 
-    def find(self, subject: str) -> StreamInfo | None:
-        """The stream that takes a subject; ``None`` without one. Raises as `of`."""
-        names = self._ask("STREAM.NAMES", {"subject": subject}).get("streams") or []
-        return self.info(names[0]) if names else None
+    def exists(self, subject: str) -> bool:
+        """Whether any stream takes a subject. Raises as `of`."""
+        return self._name_of(subject) is not None
 
     def info(self, stream: str) -> StreamInfo:
         """The stream as it is now. Raises ``StreamNotFoundError``, and as `of`."""
-        return StreamInfo.from_json(self._ask(f"STREAM.INFO.{stream}", {}))
+        return StreamInfo.from_json(self._ask(f"STREAM.INFO.{stream}"))
 
-    def _ask(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
-        subject = f"{api_prefix(self._settings)}.{call}"
-        body = encode(request) if request else b""
+    def _name_of(self, subject: str) -> str | None:
+        names = self._ask("STREAM.NAMES", {"subject": subject}).get("streams")
+        return names[0] if names else None
 
-        def attempt() -> dict[str, Any]:
-            with connection(self._settings) as link:
-                reply = link.request(subject, body, self._settings.request_timeout)
-            answer = parse_reply(reply, subject)
-            self._answered = True
-            return answer
-
+    def _ask(self, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
         # A JetStream that never answered is set up wrong; one that did is away for a moment.
-        transient = _TRANSIENT if self._answered else _TRANSIENT[:2]
-        return retrying(attempt, self._settings, transient)
+        transient = AWAY if self._answered else UNREACHED
+        answer = ask_anew(self._settings, call, request, transient)
+        self._answered = True
+        return answer
 
 
 def no_stream(subject: str) -> PublishError:
@@ -107,8 +99,7 @@ def taken_by(filters: tuple[str, ...], subjects: pa.StringArray) -> npt.NDArray[
         mask = pc.match_substring_regex(subjects, _pattern(filters))
     except pa.ArrowInvalid:  # so many subjects that the pattern is too large
         mask = pa.array([matches_any(filters, each) for each in subjects.to_pylist()], pa.bool_())
-    taken: npt.NDArray[np.bool_] = mask.to_numpy(zero_copy_only=False).astype(bool)
-    return taken
+    return bools(mask)
 
 
 @functools.lru_cache(maxsize=64)
