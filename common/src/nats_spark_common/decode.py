@@ -288,8 +288,8 @@ def _columns(
     def value(which: int) -> tuple[Int64s, Int64s]:
         return begin[:, which] + len(SERVER_HEADERS[which]), lines[:, which + 1]
 
-    # One stream answers. Where own headers run on into the server's, the name is longer than others,
-    # or holds the space of a header's name, which no stream's name does.
+    # One stream answers. Where a message's own headers run on into the server's, its name is longer
+    # than that of the others, or holds a header's space, which no stream's name does.
     names, names_end = value(_STREAM)
     if (names_end - names != (names_end - names)[:1]).any() or (
         count and b" " in data[names[0] : names_end[0]]
