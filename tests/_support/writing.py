@@ -1,4 +1,4 @@
-"""Writes rows as a task of Spark does, without its engine."""
+"""Writes rows as a task of Spark does, without its engine; and the streams that they go to."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from nats_spark_common.sink.layout import layout_of
 from nats_spark_common.sink.ledger import TaskId
 from nats_spark_common.sink.writer import Written, write_task
 
+from .admin import Admin
+
 HEADERS = pa.map_(pa.string(), pa.list_(pa.string()))
 
 SCHEMA = pa.schema(
@@ -26,6 +28,9 @@ SCHEMA = pa.schema(
 )
 
 Row = dict[str, Any]
+
+#: Streams by how their messages travel: acknowledged singly, or in fast-ingest batches.
+WAYS: dict[str, dict[str, Any]] = {"single": {}, "fast": {"allow_batched": True}}
 
 
 def write(
@@ -74,3 +79,9 @@ def numbered(stream: str, count: int, size: int = 20) -> list[Row]:
         {"subject": f"{stream}.{i % 10}", "content": str(i).encode().ljust(size, b".")}
         for i in range(count)
     ]
+
+
+def make_stream(admin: Admin, stream: str, **config: Any) -> None:
+    """As `Admin.create_stream`, for settings that nats-py does not know."""
+    defaults = {"name": stream, "subjects": [f"{stream}.>"], "storage": "file"}
+    admin.api(f"STREAM.CREATE.{stream}", **{**defaults, "allow_direct": True, **config})

@@ -14,7 +14,7 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.sink_victim import MODES
-from ..integration.test_sink_rows import make_stream
+from .._support.writing import make_stream
 from .test_kill import offsets_logged, victim
 
 COUNT = 100_000

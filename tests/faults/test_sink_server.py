@@ -18,9 +18,9 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
+from .._support.options import options
 from .._support.proxy import proxy
-from .._support.writing import Row, batches, numbered, write, write_batches
-from ..integration.test_sink_rows import WAYS, make_stream, options
+from .._support.writing import WAYS, Row, batches, make_stream, numbered, write, write_batches
 
 SHORTEST = 100_000_000
 MODES = ["at-least-once", "exactly-once"]

@@ -16,11 +16,11 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
+from .._support.options import named
 
 
 def source(spark: SparkSession, url: str, stream: str, **options: str) -> DataFrame:
-    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
-    reader = spark.readStream.format("nats-v2").options(**named)
+    reader = spark.readStream.format("nats-v2").options(**named(**options))
     return reader.option("nats.url", url).option("nats.stream.name", stream).load()
 
 

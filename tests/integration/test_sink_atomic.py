@@ -8,8 +8,8 @@ from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import OptionError, PublishError
 
 from .._support.admin import Admin
-from .._support.writing import new_task, numbered, write
-from .test_sink_rows import make_stream, options
+from .._support.options import options
+from .._support.writing import make_stream, new_task, numbered, write
 
 
 def atomically(url: str, **more: str) -> dict[str, str]:

@@ -17,9 +17,18 @@ from nats_spark_common.settings import NatsSettings
 from nats_spark_common.sink.ledger import LEASE, TaskId, forget
 
 from .._support.admin import Admin, wait_until
+from .._support.options import options
 from .._support.proxy import proxy
-from .._support.writing import Row, batches, new_task, numbered, write, write_batches
-from .test_sink_rows import WAYS, make_stream, options
+from .._support.writing import (
+    WAYS,
+    Row,
+    batches,
+    make_stream,
+    new_task,
+    numbered,
+    write,
+    write_batches,
+)
 
 #: The server's minimum; a replay a moment later is past it.
 SHORTEST = 100_000_000

@@ -13,23 +13,24 @@ from pyspark.sql.streaming.query import StreamingQuery
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin
+from .._support.options import named
+from .._support.writing import make_stream
 from .test_sink_exactly_once import records
-from .test_sink_rows import make_stream
 
 MODES = ["at-least-once", "exactly-once", "best-effort"]
 
 
 def save(frame: DataFrame, url: str, **options: str) -> None:
     """Append the rows through the data source."""
-    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
-    frame.write.format("nats-v2").mode("append").options(**named).option("nats.url", url).save()
+    frame.write.format("nats-v2").mode("append").options(**named(**options)).option(
+        "nats.url", url
+    ).save()
 
 
 def copy(
     spark: SparkSession, url: str, source: str, target: str, checkpoint: Path, **options: str
 ) -> StreamingQuery:
     """A query that copies what one stream holds to ``<target>.<subject>``, to its end."""
-    named = {f"nats.{name.replace('_', '.')}": value for name, value in options.items()}
     frame = (
         spark.readStream.format("nats-v2")
         .option("nats.url", url)
@@ -39,7 +40,7 @@ def copy(
         .load()
         .withColumn("subject", f.concat(f.lit(f"{target}."), "subject"))
     )
-    writer = frame.writeStream.format("nats-v2").options(**named).option("nats.url", url)
+    writer = frame.writeStream.format("nats-v2").options(**named(**options)).option("nats.url", url)
     query = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start()
     query.awaitTermination()
     return query

@@ -10,8 +10,8 @@ from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import AuthError, ConnectError, PublishError
 
 from .._support.admin import Admin
-from .._support.writing import Row, numbered, write
-from .test_sink_rows import WAYS, make_stream, options
+from .._support.options import options
+from .._support.writing import WAYS, Row, make_stream, numbered, write
 
 MODES = ["at-least-once", "exactly-once"]
 

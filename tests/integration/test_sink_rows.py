@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pytest
 
@@ -11,13 +9,11 @@ from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import PublishError
 
 from .._support.admin import Admin
+from .._support.options import options
 from .._support.reading import read_stream
-from .._support.writing import HEADERS, Row, numbered, write
+from .._support.writing import HEADERS, WAYS, Row, make_stream, numbered, write
 
 MAX_PAYLOAD = 1 << 20
-
-#: Streams by how their messages travel: acknowledged singly, or in fast-ingest batches.
-WAYS: dict[str, dict[str, Any]] = {"single": {}, "fast": {"allow_batched": True}}
 
 
 @pytest.fixture(params=WAYS)
@@ -25,17 +21,6 @@ def target(request: pytest.FixtureRequest, admin: Admin, stream: str) -> str:
     """A stream of the current server, of either way."""
     make_stream(admin, stream, **WAYS[request.param])
     return stream
-
-
-def make_stream(admin: Admin, stream: str, **config: Any) -> None:
-    """As `Admin.create_stream`, for settings that nats-py does not know."""
-    defaults = {"name": stream, "subjects": [f"{stream}.>"], "storage": "file"}
-    admin.api(f"STREAM.CREATE.{stream}", **{**defaults, "allow_direct": True, **config})
-
-
-def options(url: str, **more: str) -> dict[str, str]:
-    named = {f"nats.{name.replace('_', '.')}": value for name, value in more.items()}
-    return {"nats.url": url, **named}
 
 
 def headers_of(pairs: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
