@@ -10,6 +10,8 @@
      ├── JetStreamUnavailableError  no JetStream answers for this account
      ├── StreamNotFoundError      a stream does not exist
      ├── UnsupportedStreamError   a stream cannot be read by this flavor
+     ├── ConsumerNotFoundError    a consumer does not exist, or no longer
+     ├── UnsupportedConsumerError a consumer cannot be used with these options
      ├── DataLossError            messages were removed before they were read
      ├── PayloadError             a payload does not decompress
      ├── PublishError             a row cannot be published, or the server refuses it
@@ -77,6 +79,14 @@ class StreamNotFoundError(NatsSparkError):
 
 class UnsupportedStreamError(NatsSparkError):
     """A stream cannot be read by this flavor."""
+
+
+class ConsumerNotFoundError(NatsSparkError):
+    """A consumer does not exist, or no longer."""
+
+
+class UnsupportedConsumerError(NatsSparkError):
+    """A consumer cannot be used with these options."""
 
 
 class DataLossError(NatsSparkError):

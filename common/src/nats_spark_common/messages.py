@@ -45,6 +45,12 @@ class Messages:
         columns = {name: array.slice(start, stop - start) for name, array in self.columns.items()}
         return Messages(self.seqs[start:stop], columns)
 
+    def select(self, which: npt.NDArray[np.bool_]) -> Messages:
+        """The rows that a mask picks."""
+        mask = pa.array(which)
+        columns = {name: array.filter(mask) for name, array in self.columns.items()}
+        return Messages(self.seqs[which], columns)
+
     def between(self, first: int, last: int) -> Messages:
         """The messages whose sequences lie in ``first``..``last``, both included."""
         start = int(np.searchsorted(self.seqs, first, "left"))

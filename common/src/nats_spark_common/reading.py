@@ -35,19 +35,25 @@ _log = logging.getLogger(__name__)
 
 
 def read_range(
-    settings: NatsSettings, span: StreamRange, fields: frozenset[str]
+    settings: NatsSettings,
+    span: StreamRange,
+    fields: frozenset[str],
+    *,
+    tell_loss: bool = True,
 ) -> Iterator[Messages]:
     """Yield the messages of a range in sequence order, in blocks of about a megabyte.
 
     Args:
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
+        tell_loss: whether messages that left the stream's head are loss; not so for a caller who
+            knows by sequence what must be there.
 
     Raises:
         DataLossError: messages of the range were removed from the stream's head before they were
             read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
-    reader = _RangeReader(settings, span, fields)
+    reader = _RangeReader(settings, span, fields, tell_loss)
     failures = 0
     also: tuple[str, ...] = ()
     while True:
@@ -74,8 +80,11 @@ class _Lagging(TimeoutExpiredError):
 class _RangeReader:
     """The position in a range; survives the connections that it is read over."""
 
-    def __init__(self, settings: NatsSettings, span: StreamRange, fields: frozenset[str]) -> None:
+    def __init__(
+        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str], tell_loss: bool
+    ) -> None:
         self.cursor = span.first
+        self._tell_loss = tell_loss
         self._settings = settings
         self._span = span
         self._fields = fields
@@ -105,7 +114,7 @@ class _RangeReader:
 
     def _check_gap(self, messages: Messages) -> None:
         """Where sequences are missing before or among the messages: were they lost?"""
-        if not len(messages):
+        if not len(messages) or not self._tell_loss:
             return
         seqs = messages.seqs
         last = min(int(seqs[-1]), self._span.last)
@@ -123,6 +132,8 @@ class _RangeReader:
                 self._check_loss(link, first_missing, min(present, last + 1) - 1)
 
     def _check_loss(self, link: Connection, first: int, last: int) -> None:
+        if not self._tell_loss:
+            return
         info = self._stream_info(link)
         lost = lost_messages(info, first, last)
         if lost is None:

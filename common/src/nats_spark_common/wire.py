@@ -179,7 +179,7 @@ class Connection:
         inbox = self.ask(subject, payload, header).encode()
         deadline = time.monotonic() + timeout
         while True:
-            events, consumed = parse(self.block(deadline, subject))
+            events, consumed = parse(self.arrived(deadline, subject))
             self.consume(consumed)
             reply = None
             for event in events:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from functools import partial
 
 from ..api import ask
-from ..errors import (
-    OptionError,
-    ServerError,
-    StreamNotFoundError,
-)
-from ..jetstream import (
-    ATOMIC_BATCH_VERSION,
-    FAST_BATCH_VERSION,
-    STREAM_NAME_IN_USE,
-)
+from ..errors import OptionError, StreamNotFoundError
+from ..jetstream import ATOMIC_BATCH_VERSION
 from ..pool import connection
+from ..provision import create_stream, stream_config
 from ..retry import UNREACHED, retrying
 from ..settings import NatsSettings
-
-_log = logging.getLogger(__name__)
 
 _seen: set[tuple[str, str]] = set()
 
@@ -60,36 +50,9 @@ def _ensure(settings: NatsSettings, name: str, subjects: tuple[str, ...]) -> Non
             return
         except StreamNotFoundError:
             pass
-        config = _config(settings, name, subjects, link.info.version)
-        try:
-            ask(link, settings, f"STREAM.CREATE.{name}", config)
-        except ServerError as error:
-            if error.err_code != STREAM_NAME_IN_USE:  # somebody was faster
-                raise
-            return
-    _log.info("created stream %s with subjects %s", name, ", ".join(subjects))
-
-
-def _config(
-    settings: NatsSettings, name: str, subjects: tuple[str, ...], version: tuple[int, ...]
-) -> dict[str, Any]:
-    config = {
-        "name": name,
-        "subjects": list(subjects),
-        "retention": settings.sink_retention,
-        "storage": settings.storage_type,
-        "num_replicas": settings.storage_replicas,
-        "duplicate_window": round(settings.sink_duplicate_window * 1e9),
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_bytes": -1,
-        "max_msg_size": -1,
-        "max_msgs_per_subject": -1,
-        "discard": "old",
-        "allow_direct": True,
-    }
-    if version >= ATOMIC_BATCH_VERSION and settings.sink_atomic:
-        config["allow_atomic"] = True
-    if version >= FAST_BATCH_VERSION:
-        config["allow_batched"] = True
-    return config
+        config = stream_config(settings, name, subjects, link.info.version)
+        config["retention"] = settings.sink_retention
+        config["duplicate_window"] = round(settings.sink_duplicate_window * 1e9)
+        if settings.sink_atomic and link.info.version >= ATOMIC_BATCH_VERSION:
+            config["allow_atomic"] = True
+        create_stream(partial(ask, link, settings), config)

@@ -1,0 +1,115 @@
+"""Messages as the durable consumer delivered them, without their payloads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from nats_spark_common.messages import Int64s
+
+from .packing import pack, unpack, unzigzag, zigzag
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Messages of one stream, each once, in the order of their stream sequences.
+
+    Attributes:
+        seqs: stream sequences.
+        consumer_seqs: the consumer's own numbers of the deliveries.
+        counts: how often each had been delivered by then, this delivery included.
+    """
+
+    seqs: Int64s
+    consumer_seqs: Int64s
+    counts: Int64s
+
+    @staticmethod
+    def empty() -> Deliveries:
+        none = np.zeros(0, np.int64)
+        return Deliveries(none, none, none)
+
+    @staticmethod
+    def of(parts: Sequence[Deliveries]) -> Deliveries:
+        """Deliveries in any order as one; of a message that came twice, the last delivery."""
+        if not parts:
+            return Deliveries.empty()
+        seqs, consumer_seqs, counts = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("seqs", "consumer_seqs", "counts")
+        )
+        if (seqs[1:] > seqs[:-1]).all():
+            return Deliveries(seqs, consumer_seqs, counts)
+        order = np.lexsort((consumer_seqs, seqs))
+        last = np.append(np.diff(seqs[order]) != 0, True)
+        order = order[last]
+        return Deliveries(seqs[order], consumer_seqs[order], counts[order])
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def select(self, which: npt.NDArray[np.bool_] | slice) -> Deliveries:
+        """Those that a mask or a slice picks."""
+        return Deliveries(self.seqs[which], self.consumer_seqs[which], self.counts[which])
+
+    def split(self, pieces: int) -> list[Deliveries]:
+        """About even pieces, in order; none is empty."""
+        bounds = np.linspace(0, len(self), pieces + 1).astype(int)
+        spans = [slice(a, b) for a, b in pairwise(bounds.tolist()) if a < b]
+        return [self.select(span) for span in spans]
+
+    def pack(self) -> str:
+        """As text for an offset: runs of adjacent messages, and what changes from run to run.
+
+        A run is a first stream sequence, a length, a first consumer sequence and a count of
+        deliveries. Between runs the consumer's sequence mostly moves on either with the stream's,
+        where others share the consumer, or by one, where a filter passes messages over: what it
+        does otherwise is written, by whichever of the two rules leaves less to write.
+        """
+        if not len(self):
+            return pack([self.seqs] * 7)
+        breaks = (
+            (np.diff(self.seqs) != 1)
+            | (np.diff(self.consumer_seqs) != 1)
+            | (np.diff(self.counts) != 0)
+        )
+        first = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+        lengths = np.diff(np.append(first, len(self)))
+        starts, consumer_starts = self.seqs[first], self.consumer_seqs[first]
+        gaps = starts[1:] - (starts + lengths)[:-1]
+        moves = consumer_starts[1:] - (consumer_starts + lengths)[:-1]
+        along = int(np.count_nonzero(moves - gaps) < np.count_nonzero(moves))
+        return pack(
+            [
+                np.array([along]),
+                starts[:1],
+                gaps,
+                consumer_starts[:1],
+                zigzag(moves - gaps * along),
+                lengths - 1,
+                self.counts[first] - 1,
+            ]
+        )
+
+    @staticmethod
+    def unpack(text: str) -> Deliveries:
+        """What `pack` made. Raises ``ValueError`` for anything else."""
+        along, first, gaps, consumer_first, moves, lengths, counts = unpack(text, 7)
+        runs = len(lengths)
+        fitting = (len(first) + len(gaps), len(consumer_first) + len(moves), len(counts))
+        if fitting != (runs, runs, runs):
+            raise ValueError("its runs do not fit together")
+        if not runs:
+            return Deliveries.empty()
+        moves = unzigzag(moves) + gaps * int(along[0])
+        lengths = lengths + 1
+        steps = np.arange(lengths.sum())
+        return Deliveries(
+            np.repeat(np.cumsum(np.concatenate((first, gaps))), lengths) + steps,
+            np.repeat(np.cumsum(np.concatenate((consumer_first, moves))), lengths) + steps,
+            np.repeat(counts + 1, lengths),
+        )

@@ -1,0 +1,158 @@
+"""Reading the messages of a batch in a task: all that were planned, or an error.
+
+Sequences that lie close together are read as a range, like any other flavor's; those far apart one
+by one. Whatever is missing then is asked of the stream's leader, because the replicas that answer
+direct gets may lag.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nats_spark_common import retry
+from nats_spark_common.api import ask_anew
+from nats_spark_common.errors import AuthError, DataLossError
+from nats_spark_common.loss import recreated
+from nats_spark_common.messages import Int64s, Messages
+from nats_spark_common.pool import connection
+from nats_spark_common.ranges import StreamRange
+from nats_spark_common.reading import read_range
+from nats_spark_common.settings import NatsSettings
+
+from .singles import read_singly
+
+_log = logging.getLogger(__name__)
+
+# What reading costs, in microseconds on the development machine; only the ratios count.
+_RANGE, _RANGE_SEQUENCE, _SINGLE = 2_000, 2, 12
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a batch's messages are stored.
+
+    Attributes:
+        created: creation time of the stream that the batch was planned on.
+        direct: whether direct gets are answered; else the leader reads each message.
+        ranges: whether direct get batches are answered.
+        elsewhere: whether other members of the consumer may have acknowledged some of the
+            messages, which a stream that is no log removes then.
+    """
+
+    stream: str
+    created: str
+    direct: bool
+    ranges: bool
+    elsewhere: bool = False
+
+
+def plan(seqs: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
+    """The ranges, ends included, in which to read ascending ``seqs``; and those to read singly."""
+    if not len(seqs):
+        return [], seqs
+    apart = np.flatnonzero(np.diff(seqs) * _RANGE_SEQUENCE > _RANGE) + 1
+    ranges: list[tuple[int, int]] = []
+    single = np.ones(len(seqs), bool)
+    bounds = [0, *apart.tolist(), len(seqs)]
+    for start, stop in pairwise(bounds):
+        first, last = int(seqs[start]), int(seqs[stop - 1])
+        if (stop - start) * _SINGLE > _RANGE + (last - first + 1) * _RANGE_SEQUENCE:
+            ranges.append((first, last))
+            single[start:stop] = False
+    return ranges, seqs[single]
+
+
+def read_messages(
+    settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
+) -> Iterator[Messages]:
+    """Yield the messages, each once.
+
+    Args:
+        seqs: ascending.
+        fields: the columns to decode, of `MESSAGE_COLUMNS`.
+
+    Raises:
+        DataLossError: the stream was recreated; or messages are gone, with
+            ``nats.fail.on.data.loss``.
+        NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
+    """
+    missing = np.ones(len(seqs), bool)
+    for messages in _read(settings, source, seqs, fields):
+        at = np.minimum(np.searchsorted(seqs, messages.seqs), len(seqs) - 1)
+        wanted = seqs[at] == messages.seqs
+        wanted[wanted] = missing[at[wanted]]
+        missing[at[wanted]] = False
+        if wanted.any():
+            yield messages if wanted.all() else messages.select(wanted)
+    if missing.any() and (source.direct or source.ranges):
+        for messages in _singly(settings, source.stream, seqs[missing], False, fields):
+            missing[np.searchsorted(seqs, messages.seqs)] = False
+            yield messages
+    info = ask_anew(settings, f"STREAM.INFO.{source.stream}")
+    if info["created"] != source.created:
+        raise DataLossError(recreated(source.stream, source.created, info["created"]))
+    if missing.any():
+        _tell(settings, source, seqs[missing])
+
+
+def _read(
+    settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
+) -> Iterator[Messages]:
+    ranges, single = plan(seqs) if source.ranges else ([], seqs)
+    for first, last in ranges:
+        span = StreamRange(source.stream, source.created, first, last)
+        yield from read_range(settings, span, fields, tell_loss=False)
+    if len(single):
+        yield from _singly(settings, source.stream, single, source.direct, fields)
+
+
+def _singly(
+    settings: NatsSettings, stream: str, seqs: Int64s, direct: bool, fields: frozenset[str]
+) -> Iterator[Messages]:
+    """`read_singly`, which goes on behind what it has yielded over a new connection."""
+    rest = seqs
+    failures = 0
+    while True:
+        try:
+            with connection(settings) as link:
+                for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
+                    yield messages
+                    rest = rest[rest > messages.seqs[-1]]
+                    failures = 0
+            return
+        except AuthError:
+            raise
+        except retry.LOST as error:
+            failures += 1
+            if failures > settings.retry_count:
+                raise
+            _log.info("stream %s: %s; again", stream, error)
+            time.sleep(retry.pause(failures - 1))
+
+
+def _tell(settings: NatsSettings, source: Source, lost: Int64s) -> None:
+    first, last = int(lost[0]), int(lost[-1])
+    which = f"message {first}" if len(lost) == 1 else f"{len(lost)} messages from {first} to {last}"
+    if source.elsewhere:
+        _log.warning(
+            "stream %r: %s of the batch were acknowledged by another member of the consumer, or "
+            "removed, while this query was down; going on",
+            source.stream,
+            which,
+        )
+        return
+    words = (
+        f"stream {source.stream!r}: {which} of the batch were removed (by a purge, a delete or the "
+        "stream's limits) after the consumer had delivered them and before they were read. Keep "
+        "messages longer than a batch can take, or set nats.fail.on.data.loss=false to go on "
+        "with what is there"
+    )
+    if settings.fail_on_data_loss:
+        raise DataLossError(words)
+    _log.warning("%s", words)

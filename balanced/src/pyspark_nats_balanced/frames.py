@@ -1,0 +1,149 @@
+"""What the server sends in answer to a pull, decoded. Pure: bytes in, deliveries out.
+
+A pull is answered by the consumer's messages, and a status where it ends before it is filled::
+
+    MSG  <subject> <sid> <ack subject> <bytes>
+    HMSG <subject> <sid> <ack subject> <header bytes> <total bytes>
+
+The ack subject is ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.
+<time>.<pending>``, or has domain and account hash before the stream and a token behind the end.
+
+Source: ADR-15 (ack subjects), ADR-37 (pull consumers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nats_spark_common.errors import ProtocolError
+from nats_spark_common.messages import Int64s
+from nats_spark_common.protocol import Event, Msg, header_status, parse
+
+from .deliveries import Deliveries
+
+ACK = b"$JS.ACK."
+
+#: Line ends of a message: of its first line and its end; with headers, of theirs as well, which
+#: are the version, the one header of a consumer that sends headers only, and the blank line.
+_LINES_BARE, _LINES_HEADER = 2, 5
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a block of bytes held.
+
+    Attributes:
+        deliveries: the consumer's messages, in the order in which they came.
+        ack_prefix: what the subjects of their acks begin with, without the last dot; empty where
+            there was no message.
+        status: code and words of the status that ends the pull, None while it goes on.
+        others: protocol operations that do not belong to the pull (PING, INFO, ...).
+        consumed: how many bytes of the block these were.
+    """
+
+    deliveries: Deliveries
+    ack_prefix: str
+    status: tuple[int, str] | None
+    others: list[Event]
+    consumed: int
+
+
+def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
+    """Decode the complete operations at the start of ``data``.
+
+    The fast way relies on ``sid`` being random: no stored payload holds it, so one ``split`` finds
+    the messages, and the number of line ends tells whether anything else stands between them.
+
+    Args:
+        data: received bytes, beginning where an operation begins.
+        sid: id of the pulls' subscription.
+        inbox: reply subject of this pull; a status to any other belongs to an earlier one.
+
+    Raises:
+        ProtocolError: the bytes are not what a NATS server sends.
+    """
+    mark = b" " + sid + b" " + ACK
+    segments = data.split(mark)
+    if len(segments) < 3:
+        return _carefully(data, sid, inbox)
+    # The last message, which may be cut, and what stands behind it are read with care.
+    last = data.rfind(b"\r\n", 0, len(data) - len(segments[-1]) - len(mark)) + 2
+    found = _fast(data[:last], segments[1:-1])
+    if found is None:
+        return _carefully(data, sid, inbox)
+    deliveries, prefix = found
+    rest = _carefully(data[last:], sid, inbox)
+    parts = (deliveries, rest.deliveries)
+    return Frames(
+        Deliveries(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("seqs", "consumer_seqs", "counts")
+            )
+        ),
+        prefix,
+        rest.status,
+        rest.others,
+        last + rest.consumed,
+    )
+
+
+def _fast(data: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None:
+    """The messages of whole frames, each segment beginning behind its mark; None if irregular."""
+    count = len(segments)
+    kind = data[:4]
+    lines = _LINES_HEADER if kind == b"HMSG" else _LINES_BARE
+    numbers = 7 if kind == b"HMSG" else 6
+    if data.count(b"\r\n") != lines * count or data.count(kind) < count:
+        return None
+    first = segments[0][: segments[0].index(b"\r\n")]
+    tokens = first.split(b" ")[0].split(b".")
+    named = 2 if len(tokens) == 7 else 4
+    prefix = b".".join(tokens[:named]) + b"."
+    heads = [segment[: segment.find(b"\r\n")] for segment in segments]
+    if any(not head.startswith(prefix) for head in heads):
+        return None
+    text = b"\n".join(heads).replace(prefix, b"").replace(b".", b" ")
+    try:
+        values = np.fromstring(text, np.int64, sep=" ")
+    except ValueError:
+        return None
+    if len(values) != numbers * count:
+        return None
+    columns: Int64s = values.reshape(count, numbers)
+    return (
+        Deliveries(columns[:, 1].copy(), columns[:, 2].copy(), columns[:, 0].copy()),
+        (ACK + prefix[:-1]).decode(),
+    )
+
+
+def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
+    events, consumed = parse(data)
+    found: list[tuple[int, int, int]] = []
+    prefix = ""
+    status = None
+    others: list[Event] = []
+    for event in events:
+        if not isinstance(event, Msg):
+            others.append(event)
+        elif event.sid == sid and event.reply.startswith(ACK):
+            prefix, numbers = _origin(event.reply)
+            found.append(numbers)
+        elif event.subject == inbox:
+            status = header_status(event.header)
+    columns = np.array(found, np.int64).reshape(-1, 3).T
+    deliveries = Deliveries(columns[1].copy(), columns[2].copy(), columns[0].copy())
+    return Frames(deliveries, prefix, status, others, consumed)
+
+
+def _origin(reply: bytes) -> tuple[str, tuple[int, int, int]]:
+    """The prefix of an ack subject; times delivered, stream and consumer sequence."""
+    tokens = reply.split(b".")
+    named = 4 if len(tokens) == 9 else 6
+    try:
+        delivered, seq, consumer_seq = (int(token) for token in tokens[named : named + 3])
+    except ValueError:
+        raise ProtocolError(f"not the ack subject of a message: {reply[:200]!r}") from None
+    return b".".join(tokens[:named]).decode(), (delivered, seq, consumer_seq)

@@ -1,0 +1,86 @@
+"""Tells the server, while a batch runs, that its messages are still being worked on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+
+from nats_spark_common.errors import NatsSparkError
+from nats_spark_common.messages import Int64s
+from nats_spark_common.pool import connection
+from nats_spark_common.settings import NatsSettings
+
+from .acks import IN_PROGRESS, tell
+
+_log = logging.getLogger(__name__)
+
+#: Heartbeats in the time after which the server would deliver a message again.
+_BEATS = 3
+
+
+class Keeper:
+    """A thread that sends ``+WPI`` for held messages, three times in each ack wait."""
+
+    def __init__(self, settings: NatsSettings, ack_wait: float) -> None:
+        """``ack_wait`` is in seconds; the shortest of the consumer's backoff, if it has one."""
+        self._settings = settings
+        self._interval = ack_wait / _BEATS
+        self._held: list[Int64s] = []
+        self._prefix = ""
+        self._changed = threading.Condition()
+        self._now = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="nats-keeper", daemon=True)
+        self._thread.start()
+
+    def hold(self, prefix: str, seqs: Int64s, at_once: bool = False) -> None:
+        """Keep messages from being delivered again, until `release`.
+
+        Args:
+            prefix: what the subjects of their acks begin with.
+            at_once: send the first heartbeat now; else they were delivered just now.
+        """
+        with self._changed:
+            self._prefix = prefix or self._prefix
+            self._held.append(seqs)
+            self._now = self._now or at_once
+            self._changed.notify()
+
+    def held(self) -> tuple[str, list[int]]:
+        """What the subjects of their acks begin with, and the sequences of the held messages."""
+        with self._changed:
+            return self._prefix, [seq for part in self._held for seq in part.tolist()]
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        with self._changed:
+            self._held = []
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._now or self._ended, self._interval)
+                if self._ended:
+                    return
+                held, self._now = self._held, False
+                prefix = self._prefix
+            if held:
+                self._beat(prefix, np.concatenate(held).tolist())
+
+    def _beat(self, prefix: str, seqs: list[int]) -> None:
+        try:
+            with connection(self._settings) as link:
+                tell(link, prefix, seqs, IN_PROGRESS)
+        except NatsSparkError as error:
+            _log.warning(
+                "the server was not told that %d messages are in work: %s", len(seqs), error
+            )

@@ -1,0 +1,144 @@
+"""Pulls messages from a durable consumer over a connection of the data plane.
+
+Source: ADR-37 (pull consumers).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+
+from nats_spark_common.connecting import connect
+from nats_spark_common.errors import JetStreamUnavailableError, ServerError
+from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
+from nats_spark_common.protocol import pub
+from nats_spark_common.retry import UNREACHED
+from nats_spark_common.settings import NatsSettings
+from nats_spark_common.wire import Connection
+
+from .deliveries import Deliveries
+from .frames import decode
+
+_log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_NO_MESSAGES, _TIMED_OUT, _CONFLICT = 404, 408, 409
+
+#: Words of a 409 that ends a pull in good order: its bytes are used up.
+_FULL = ("batch completed", "message size exceeds maxbytes")
+#: ... and of those after which a pull can be tried again.
+_AGAIN = ("leadership change", "server shutdown", "exceeded maxwaiting", "consumer deleted")
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull brought.
+
+    Attributes:
+        ack_prefix: as `Frames.ack_prefix`.
+        drained: whether the consumer had no more to give.
+        too_large: whether not even one message fitted the bytes that were asked for.
+    """
+
+    deliveries: Deliveries
+    ack_prefix: str
+    drained: bool
+    too_large: bool
+
+
+class Puller:
+    """A connection for pulls and acks, made when it is first needed and anew after an error.
+
+    Not thread-safe, never pickled.
+    """
+
+    def __init__(self, settings: NatsSettings, stream: str, consumer: str) -> None:
+        self._settings = settings
+        self._subject = f"{api_prefix(settings)}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._link: Connection | None = None
+        self._also: tuple[str, ...] = ()
+        self._sid = ""
+        self._inbox = ""
+        self._pulls = 0
+
+    def close(self) -> None:
+        """Close the connection; the next use makes a new one."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    @property
+    def link(self) -> Connection:
+        """The connection. Raises what `connecting.connect` raises."""
+        if self._link is None or not self._link.usable():
+            self.close()
+            link = connect(self._settings, self._also)
+            self._also = link.info.connect_urls
+            # A random id marks the pulls' messages: no payload can hold it.
+            self._sid = secrets.token_hex(8)
+            self._inbox = f"{self._settings.inbox_prefix}.{secrets.token_hex(11)}"
+            link.send(f"SUB {self._inbox}.* {self._sid}\r\n".encode())
+            self._link = link
+        return self._link
+
+    def pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
+        """Pull up to ``count`` messages: those that are there.
+
+        Args:
+            max_bytes: bound of the bytes delivered, so that the server's queue does not overflow.
+            wait: seconds to wait for the first one where there is none.
+
+        Raises:
+            JetStreamUnavailableError: nobody answers, or the consumer is gone.
+            ServerError: the server refuses the pull, in its words.
+            ConnectError, TimeoutExpiredError, ProtocolError: before any message came; those that
+                came before a failure are returned, since the server takes them as delivered.
+        """
+        link = self.link
+        self._pulls += 1
+        inbox = f"{self._inbox}.{self._pulls}"
+        request: dict[str, int | bool] = {"batch": count, "no_wait": True}
+        request["expires"] = max(round(wait * _NS), 1_000_000)
+        if max_bytes:
+            request["max_bytes"] = max_bytes
+        parts: list[Deliveries] = []
+        prefix = ""
+        got = 0
+        status = None
+        try:
+            link.send(pub(self._subject, inbox, encode(request)))
+            while got < count and status is None:
+                deadline = time.monotonic() + wait + self._settings.request_timeout
+                block = link.block(deadline, self._subject)
+                frames = decode(block, self._sid.encode(), inbox.encode())
+                link.consume(frames.consumed)
+                parts.append(frames.deliveries)
+                got += len(frames.deliveries)
+                prefix = frames.ack_prefix or prefix
+                status = frames.status
+                for event in frames.others:
+                    link.handle(event)
+        except UNREACHED as error:
+            self.close()
+            if not got:
+                raise
+            _log.warning("a pull broke off after %d messages: %s", got, error)
+        drained, too_large = self._end(status, got)
+        return Pulled(Deliveries.of(parts), prefix, drained, too_large)
+
+    def _end(self, status: tuple[int, str] | None, got: int) -> tuple[bool, bool]:
+        """Whether the consumer has no more, and whether a message is too large for the pull."""
+        if status is None:
+            return False, False
+        code, words = status
+        if code in (_NO_MESSAGES, _TIMED_OUT):  # old servers say 408 for either
+            return code == _NO_MESSAGES or not got, False
+        if code == _CONFLICT and words.lower() in _FULL:
+            return False, not got
+        if code == NO_RESPONDERS or words.lower() in _AGAIN:
+            if got:
+                return True, False
+            raise JetStreamUnavailableError(f"{self._subject}: {words or 'nobody answers'}")
+        raise ServerError(f"{self._subject}: {words}", code, 0, words)

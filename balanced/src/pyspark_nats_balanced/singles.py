@@ -1,0 +1,124 @@
+"""Reading single messages by sequence, many requests in flight: for sequences far apart.
+
+Source: ADR-31 (direct get), NATS docs "JetStream wire API Reference" (``STREAM.MSG.GET``).
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+
+from nats_spark_common.errors import JetStreamUnavailableError, ProtocolError, ServerError
+from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, is_no_message, parse_json
+from nats_spark_common.messages import Message, Messages, from_messages
+from nats_spark_common.protocol import CRLF, Msg, header_status, parse, pub
+from nats_spark_common.settings import NatsSettings
+from nats_spark_common.timestamps import rfc3339_to_ns
+from nats_spark_common.wire import Connection
+
+_NOT_FOUND = 404
+
+#: Requests in flight: enough to keep the server busy, few enough for its outbound queue.
+_WINDOW = 1_000
+#: The server's headers of an answer, in their order behind the message's own.
+_HEADERS = (b"Nats-Stream: ", b"Nats-Subject: ", b"Nats-Sequence: ", b"Nats-Time-Stamp: ")
+
+
+def read_singly(
+    link: Connection,
+    settings: NatsSettings,
+    stream: str,
+    seqs: Sequence[int],
+    direct: bool,
+    fields: frozenset[str],
+) -> Iterator[Messages]:
+    """Yield those of the messages that are stored, in blocks, each in the order of ``seqs``.
+
+    Args:
+        seqs: ascending.
+        direct: any replica answers, which may lag; else the stream's leader does, and what it
+            does not find is not there.
+        fields: the columns to decode, of `MESSAGE_COLUMNS`.
+
+    Raises:
+        JetStreamUnavailableError: nobody answers for the stream.
+        ServerError: the server refuses, in its words.
+        TimeoutExpiredError, ConnectError, ProtocolError: as `Connection.block`.
+    """
+    call = "DIRECT.GET" if direct else "STREAM.MSG.GET"
+    subject = f"{api_prefix(settings)}.{call}.{stream}"
+    read = _direct_message if direct else _leaders_message
+    link.busy = True
+    for start in range(0, len(seqs), _WINDOW):
+        window = seqs[start : start + _WINDOW]
+        first = link.reserve(len(window))
+        link.send(
+            b"".join(
+                pub(subject, f"{link.inbox}.{first + i}", b'{"seq":%d}' % seq)
+                for i, seq in enumerate(window)
+            )
+        )
+        answers = _answers(link, settings, subject, first, len(window))
+        found = [m for m in (read(answer, subject) for answer in answers) if m is not None]
+        if found:
+            yield from_messages(found, fields)
+    link.busy = False
+
+
+def _answers(
+    link: Connection, settings: NatsSettings, subject: str, first: int, count: int
+) -> list[Msg]:
+    """The answers to requests ``first`` on, in the order of the requests."""
+    answers: dict[int, Msg] = {}
+    before = f"{link.inbox}.".encode()
+    while len(answers) < count:
+        deadline = time.monotonic() + settings.request_timeout
+        events, consumed = parse(link.arrived(deadline, subject))
+        link.consume(consumed)
+        for event in events:
+            if not isinstance(event, Msg):
+                link.handle(event)
+                continue
+            number = int(event.subject.removeprefix(before))
+            if first <= number < first + count:
+                answers[number] = event
+    return [answers[number] for number in sorted(answers)]
+
+
+def _direct_message(answer: Msg, subject: str) -> Message | None:
+    code, words = header_status(answer.header)
+    lines = answer.header.split(CRLF)[-len(_HEADERS) - 2 : -2]
+    if code == NO_RESPONDERS:
+        raise JetStreamUnavailableError(
+            f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
+            "or its server is not ready"
+        )
+    if code == _NOT_FOUND:
+        return None
+    if code:
+        raise ServerError(f"{subject}: {words}", code, 0, words)
+    _, found, stream = lines[0].rpartition(_HEADERS[0])
+    if not found or not all(a.startswith(b) for a, b in zip(lines[1:], _HEADERS[1:], strict=True)):
+        raise ProtocolError(f"{subject}: not an answer to a direct get: {answer.header[:200]!r}")
+    name, seq, stored = (a[len(b) :] for a, b in zip(lines[1:], _HEADERS[1:], strict=True))
+    head = answer.header[: answer.header.rindex(_HEADERS[0] + stream + CRLF)]
+    return Message(int(seq), name, rfc3339_to_ns(stored.decode()), head, answer.payload)
+
+
+def _leaders_message(answer: Msg, subject: str) -> Message | None:
+    if answer.header and header_status(answer.header)[0] == NO_RESPONDERS:
+        raise JetStreamUnavailableError(f"nobody answers at {subject}")
+    try:
+        message = parse_json(answer.payload, subject)["message"]
+    except ServerError as error:
+        if is_no_message(error):
+            return None
+        raise
+    return Message(
+        int(message["seq"]),
+        str(message["subject"]).encode(),
+        rfc3339_to_ns(message["time"]),
+        base64.b64decode(message.get("hdrs", "")),
+        base64.b64decode(message.get("data", "")),
+    )
