@@ -11,42 +11,17 @@ import pytest
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.options import named
+from .._support.tables import Table
 
 
 def source(spark: SparkSession, url: str, stream: str, **options: str) -> DataFrame:
     reader = spark.readStream.format("nats-v2").options(**named(**options))
     return reader.option("nats.url", url).option("nats.stream.name", stream).load()
-
-
-class Table:
-    """A Parquet table that a streaming query writes with Spark's own commit protocol."""
-
-    def __init__(self, folder: Path) -> None:
-        self.rows = folder / "rows"
-        self.checkpoint = folder / "checkpoint"
-
-    def writer(self, frame: DataFrame) -> DataStreamWriter:
-        return (
-            frame.select("streamSeq", "content")
-            .writeStream.format("parquet")
-            .option("path", str(self.rows))
-            .option("checkpointLocation", str(self.checkpoint))
-        )
-
-    def run(self, frame: DataFrame) -> StreamingQuery:
-        """Run to the present end of the streams."""
-        query = self.writer(frame).trigger(availableNow=True).start()
-        query.awaitTermination()
-        return query
-
-    def seqs(self, spark: SparkSession) -> list[int]:
-        return sorted(row.streamSeq for row in spark.read.parquet(str(self.rows)).collect())
 
 
 @pytest.fixture

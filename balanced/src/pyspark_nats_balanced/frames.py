@@ -14,12 +14,13 @@ Source: ADR-15 (ack subjects), ADR-37 (pull consumers).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from nats_spark_common.errors import ProtocolError
 from nats_spark_common.messages import Int64s
-from nats_spark_common.protocol import Event, Msg, header_status, parse
+from nats_spark_common.protocol import Event, Msg, header_pairs, header_status, parse
 
 from .deliveries import Deliveries
 
@@ -30,6 +31,17 @@ ACK = b"$JS.ACK."
 _LINES_BARE, _LINES_HEADER = 2, 5
 
 
+class Status(NamedTuple):
+    """The end of a pull: code, the server's words, and how many messages it did not send.
+
+    ``unsent`` is None where the server does not say.
+    """
+
+    code: int
+    words: str
+    unsent: int | None
+
+
 @dataclass(frozen=True)
 class Frames:
     """What a block of bytes held.
@@ -38,14 +50,14 @@ class Frames:
         deliveries: the consumer's messages, in the order in which they came.
         ack_prefix: what the subjects of their acks begin with, without the last dot; empty where
             there was no message.
-        status: code and words of the status that ends the pull, None while it goes on.
+        status: the end of the pull, None while it goes on.
         others: protocol operations that do not belong to the pull (PING, INFO, ...).
         consumed: how many bytes of the block these were.
     """
 
     deliveries: Deliveries
     ack_prefix: str
-    status: tuple[int, str] | None
+    status: Status | None
     others: list[Event]
     consumed: int
 
@@ -132,10 +144,16 @@ def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
             prefix, numbers = _origin(event.reply)
             found.append(numbers)
         elif event.subject == inbox:
-            status = header_status(event.header)
+            status = _status(event.header)
     columns = np.array(found, np.int64).reshape(-1, 3).T
     deliveries = Deliveries(columns[1].copy(), columns[2].copy(), columns[0].copy())
     return Frames(deliveries, prefix, status, others, consumed)
+
+
+def _status(header: bytes) -> Status:
+    code, words = header_status(header)
+    unsent = dict(header_pairs(header)).get("Nats-Pending-Messages", "")
+    return Status(code, words, int(unsent) if unsent.isdigit() else None)
 
 
 def _origin(reply: bytes) -> tuple[str, tuple[int, int, int]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 
-import numpy as np
-
 from nats_spark_common.errors import NatsSparkError
-from nats_spark_common.messages import Int64s
 from nats_spark_common.pool import connection
 from nats_spark_common.settings import NatsSettings
 
 from .acks import IN_PROGRESS, tell
+from .deliveries import Deliveries
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ class Keeper:
         """``ack_wait`` is in seconds; the shortest of the consumer's backoff, if it has one."""
         self._settings = settings
         self._interval = ack_wait / _BEATS
-        self._held: list[Int64s] = []
+        self._held: list[Deliveries] = []
         self._prefix = ""
         self._changed = threading.Condition()
         self._now = False
@@ -35,7 +33,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="nats-keeper", daemon=True)
         self._thread.start()
 
-    def hold(self, prefix: str, seqs: Int64s, at_once: bool = False) -> None:
+    def hold(self, prefix: str, deliveries: Deliveries, at_once: bool = False) -> None:
         """Keep messages from being delivered again, until `release`.
 
         Args:
@@ -44,14 +42,14 @@ class Keeper:
         """
         with self._changed:
             self._prefix = prefix or self._prefix
-            self._held.append(seqs)
+            self._held.append(deliveries)
             self._now = self._now or at_once
             self._changed.notify()
 
-    def held(self) -> tuple[str, list[int]]:
-        """What the subjects of their acks begin with, and the sequences of the held messages."""
+    def held(self) -> tuple[str, Deliveries]:
+        """The held messages, and what the subjects of their acks begin with."""
         with self._changed:
-            return self._prefix, [seq for part in self._held for seq in part.tolist()]
+            return self._prefix, Deliveries.of(self._held)
 
     def release(self) -> None:
         """Hold nothing any more."""
@@ -71,16 +69,16 @@ class Keeper:
                 self._changed.wait_for(lambda: self._now or self._ended, self._interval)
                 if self._ended:
                     return
-                held, self._now = self._held, False
-                prefix = self._prefix
-            if held:
-                self._beat(prefix, np.concatenate(held).tolist())
+                self._now = False
+            prefix, held = self.held()
+            if len(held):
+                self._beat(prefix, held)
 
-    def _beat(self, prefix: str, seqs: list[int]) -> None:
+    def _beat(self, prefix: str, held: Deliveries) -> None:
         try:
             with connection(self._settings) as link:
-                tell(link, prefix, seqs, IN_PROGRESS)
+                tell(link, prefix, held, IN_PROGRESS)
         except NatsSparkError as error:
             _log.warning(
-                "the server was not told that %d messages are in work: %s", len(seqs), error
+                "the server was not told that %d messages are in work: %s", len(held), error
             )

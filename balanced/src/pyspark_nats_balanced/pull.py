@@ -19,7 +19,7 @@ from nats_spark_common.settings import NatsSettings
 from nats_spark_common.wire import Connection
 
 from .deliveries import Deliveries
-from .frames import decode
+from .frames import Status, decode
 
 _log = logging.getLogger(__name__)
 
@@ -83,12 +83,18 @@ class Puller:
             self._link = link
         return self._link
 
-    def pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
+    def pull(
+        self, count: int, max_bytes: int | None, wait: float, *, replicated: bool = False
+    ) -> Pulled:
         """Pull up to ``count`` messages: those that are there.
 
         Args:
             max_bytes: bound of the bytes delivered, so that the server's queue does not overflow.
             wait: seconds to wait for the first one where there is none.
+            replicated: the consumer has replicas. Its messages wait for a quorum and its statuses
+                do not, so that a status overtakes them. The one that ends a pull for want of
+                messages (404) does not say how many are on their way: so the pull waits for them
+                until it is filled, or for all of ``wait``.
 
         Raises:
             JetStreamUnavailableError: nobody answers, or the consumer is gone.
@@ -99,17 +105,18 @@ class Puller:
         link = self.link
         self._pulls += 1
         inbox = f"{self._inbox}.{self._pulls}"
-        request: dict[str, int | bool] = {"batch": count, "no_wait": True}
+        request: dict[str, int | bool] = {"batch": count, "no_wait": not replicated}
         request["expires"] = max(round(wait * _NS), 1_000_000)
         if max_bytes:
             request["max_bytes"] = max_bytes
         parts: list[Deliveries] = []
         prefix = ""
         got = 0
-        status = None
+        expected = count
+        status: Status | None = None
         try:
             link.send(pub(self._subject, inbox, encode(request)))
-            while got < count and status is None:
+            while got < expected:
                 deadline = time.monotonic() + wait + self._settings.request_timeout
                 block = link.block(deadline, self._subject)
                 frames = decode(block, self._sid.encode(), inbox.encode())
@@ -117,22 +124,24 @@ class Puller:
                 parts.append(frames.deliveries)
                 got += len(frames.deliveries)
                 prefix = frames.ack_prefix or prefix
-                status = frames.status
+                if frames.status is not None:
+                    status = frames.status
+                    expected = got if status.unsent is None else count - status.unsent
                 for event in frames.others:
                     link.handle(event)
         except UNREACHED as error:
-            self.close()
+            self.close()  # what comes late is not taken for the next pull's
             if not got:
                 raise
             _log.warning("a pull broke off after %d messages: %s", got, error)
         drained, too_large = self._end(status, got)
         return Pulled(Deliveries.of(parts), prefix, drained, too_large)
 
-    def _end(self, status: tuple[int, str] | None, got: int) -> tuple[bool, bool]:
+    def _end(self, status: Status | None, got: int) -> tuple[bool, bool]:
         """Whether the consumer has no more, and whether a message is too large for the pull."""
         if status is None:
             return False, False
-        code, words = status
+        code, words, _ = status
         if code in (_NO_MESSAGES, _TIMED_OUT):  # old servers say 408 for either
             return code == _NO_MESSAGES or not got, False
         if code == _CONFLICT and words.lower() in _FULL:

@@ -26,7 +26,7 @@ from nats_spark_common.messages import Int64s
 from nats_spark_common.retry import LOST, retrying
 from nats_spark_common.settings import NatsSettings
 
-from .acks import NOT_NOW, acknowledge, tell
+from .acks import DONE, NOT_NOW, confirm
 from .deliveries import Deliveries
 from .durable import ConsumerInfo, Durable
 from .fetch import Source
@@ -50,6 +50,7 @@ class Query:
 
     Attributes:
         available_now: end with what is there when the query starts.
+        asleep: ``nats.idle.timeout.minutes`` have passed without a message.
     """
 
     def __init__(self, settings: NatsSettings) -> None:
@@ -71,15 +72,17 @@ class Query:
         self._left: int | None = None
         self._last_batch = self._last_message = time.monotonic()
         self.available_now = False
+        self.asleep = False
 
     def close(self) -> None:
         """Give back what was pulled and is in no checkpoint, and end the connections."""
         if self._keeper is not None:
             prefix, held = self._keeper.held()
             self._keeper.close()
-            if held and not self._planned:
+            if len(held) and not self._planned:
+                timeout = self._settings.request_timeout
                 try:
-                    tell(self._puller.link, prefix, held, NOT_NOW)
+                    confirm(self._puller.link, prefix, held, NOT_NOW, timeout)
                 except NatsSparkError as error:
                     _log.info("pulled messages come again after the ack wait: %s", error)
         self._puller.close()
@@ -132,7 +135,7 @@ class Query:
         replayed = self._batch is None
         self._batch, self._planned = end, True
         if replayed and self._keeper is not None:
-            self._keeper.hold(end.ack_prefix, end.deliveries.seqs, at_once=True)
+            self._keeper.hold(end.ack_prefix, end.deliveries, at_once=True)
         stream = self._durable.stream_info()
         if stream.created != end.created:
             self._tell(recreated(end.stream, end.created, stream.created))
@@ -151,10 +154,10 @@ class Query:
         self._open(position)
         if position.batch <= self._settled:
             return
-        seqs = position.deliveries.seqs
         if position.created == self._created:
-            self._acknowledge(position.ack_prefix, seqs)
-            self._done = self._done.union(Intervals.of(seqs)).newest(_REMEMBERED)
+            self._acknowledge(position.ack_prefix, position.deliveries)
+            committed = Intervals.of(position.deliveries.seqs)
+            self._done = self._done.union(committed).newest(_REMEMBERED)
         if self._keeper is not None:
             self._keeper.release()
         self._batch = None
@@ -225,6 +228,15 @@ class Query:
         now = time.monotonic()
         idle = settings.idle_timeout_minutes
         if idle and now - self._last_message > idle:
+            if not self.asleep:
+                _log.warning(
+                    "no message for nats.idle.timeout.minutes (%g s): consumer %s of stream %s is "
+                    "not asked any more until the query starts anew",
+                    idle,
+                    self._durable.name,
+                    self._durable.stream,
+                )
+            self.asleep = True
             time.sleep(settings.poll_interval)
             return 0
         if settings.min_messages_per_trigger:
@@ -252,6 +264,8 @@ class Query:
         got = 0
         while got < most:
             count = min(most - got, at_once) if max_bytes else 1
+            if info.replicated and self._left is None and not parts:
+                count = 1  # so that the wait for a first message ends with it
             pulled = self._pull(count, max_bytes, wait)
             parts.append(self._sift(pulled))
             got += len(pulled.deliveries)
@@ -273,25 +287,29 @@ class Query:
         again = self._done.contains(deliveries.seqs)
         fresh = deliveries.select(~again)
         if self._keeper is not None and len(fresh):
-            self._keeper.hold(self._ack_prefix, fresh.seqs)
+            self._keeper.hold(self._ack_prefix, fresh)
         if again.any():
-            self._acknowledge(self._ack_prefix, deliveries.seqs[again])
+            self._acknowledge(self._ack_prefix, deliveries.select(again))
             _log.info("%d committed messages came again and are acknowledged", again.sum())
         return fresh
 
     def _pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
-        return self._asking(lambda: self._puller.pull(count, max_bytes, wait))
+        replicated = self._info is not None and self._info.replicated
+        return self._asking(
+            lambda: self._puller.pull(count, max_bytes, wait, replicated=replicated)
+        )
 
-    def _acknowledge(self, prefix: str, seqs: Int64s) -> None:
-        if self._settings.ack_none or not len(seqs):
+    def _acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
+        if self._settings.ack_none:
             return
 
         def send() -> None:
             # A consumer never confirms what it has not delivered: a new one of its name, or that
             # of a server that came back without its last state. What it delivers yet, though
             # committed, is acknowledged then.
-            wanted = seqs[seqs <= self._reached]
-            acknowledge(self._puller.link, prefix, wanted, self._settings.request_timeout)
+            wanted = deliveries.select(deliveries.seqs <= self._reached)
+            timeout = self._settings.request_timeout
+            confirm(self._puller.link, prefix, wanted, DONE, timeout)
 
         self._asking(send)
 

@@ -9,6 +9,7 @@ in the tasks. The other way, out of Spark, is `sink`.
 from .errors import (
     AuthError,
     ConnectError,
+    ConsumerNotFoundError,
     DataLossError,
     FencedError,
     JetStreamUnavailableError,
@@ -21,6 +22,7 @@ from .errors import (
     ServerError,
     StreamNotFoundError,
     TimeoutExpiredError,
+    UnsupportedConsumerError,
     UnsupportedStreamError,
 )
 from .settings import NatsSettings
@@ -28,6 +30,7 @@ from .settings import NatsSettings
 __all__ = [
     "AuthError",
     "ConnectError",
+    "ConsumerNotFoundError",
     "DataLossError",
     "FencedError",
     "JetStreamUnavailableError",
@@ -41,5 +44,6 @@ __all__ = [
     "ServerError",
     "StreamNotFoundError",
     "TimeoutExpiredError",
+    "UnsupportedConsumerError",
     "UnsupportedStreamError",
 ]

@@ -76,10 +76,18 @@ def parse_stream_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def parse_consumer_name(value: Any) -> Any:
+    """A consumer's name."""
+    if isinstance(value, str) and (not value.isprintable() or set(value) & set(" .*>/\\")):
+        raise ValueError("a consumer name, which holds no white space and none of . * > / \\")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 StreamNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stream_names)]
+ConsumerName = Annotated[str, BeforeValidator(parse_consumer_name)]
 Subjects = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_subjects)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_urls)]

@@ -23,6 +23,7 @@ from .errors import OptionError
 from .nats_context import context_layer
 from .option_names import Layer, environment_layer, field_option, options_layer
 from .option_types import (
+    ConsumerName,
     Count,
     Duration,
     PositiveDuration,
@@ -164,7 +165,9 @@ class NatsSettings(BaseSettings):
     flavor: _Flavor = Field("v2", description="what format nats stands for")
 
     # The balanced flavor.
-    durable_name: str | None = Field(None, description="balanced: the durable consumer")
+    durable_name: ConsumerName | None = Field(
+        None, description="balanced: the durable consumer, made if it is missing (required)"
+    )
     num_listeners: Count | None = Field(None, description="balanced: tasks that share a batch")
     msg_ack_wait_secs: PositiveDuration = Field(60.0, description="balanced: ack wait")
     msg_fetch_batch_size: Count | None = Field(None, description="balanced: messages of a pull")

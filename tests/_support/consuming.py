@@ -1,0 +1,71 @@
+"""Drives the balanced flavor as Spark does, without its engine, and looks at its consumer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
+from pyspark.sql.types import StructType
+
+from nats_spark_common.schema import SCHEMA
+from pyspark_nats_balanced import DefaultSource
+
+from .admin import Admin
+from .options import options
+from .reading import Driver, Row
+
+DURABLE = "spark"
+
+
+def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> Driver:
+    """A reader on the durable ``spark``, unless ``durable_name`` says otherwise."""
+    short = {"stream_name": stream, "durable_name": DURABLE, **short}
+    return Driver(options(url, **short), schema, DefaultSource)
+
+
+def batch(driver: Driver, position: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
+    """The end and the rows of the next batch; the position itself and nothing where none is."""
+    end = driver.latest(position)
+    return end, driver.rows(position, end) if end != position else []
+
+
+def drain(driver: Driver, position: dict[str, Any] | None = None) -> list[Row]:
+    """Run batches until there is none, and so acknowledge the last one too."""
+    position = driver.initial() if position is None else position
+    rows: list[Row] = []
+    while True:
+        end, more = batch(driver, position)
+        if end == position:
+            return rows
+        rows += more
+        position = end
+
+
+def durable(admin: Admin, stream: str, name: str = DURABLE, **config: Any) -> None:
+    """Make a pull consumer, as somebody else would."""
+    config = {"ack_policy": AckPolicy.EXPLICIT, "ack_wait": 30, **config}
+    admin.run(admin.js.add_consumer(stream, ConsumerConfig(durable_name=name, **config)))
+
+
+def follow(driver: Driver, position: dict[str, Any], count: int) -> list[Row]:
+    """Run batches until ``count`` rows have come, and acknowledge them."""
+    rows: list[Row] = []
+    deadline = time.monotonic() + 30
+    while len(rows) < count:
+        assert time.monotonic() < deadline, f"{len(rows)} of {count} rows after 30 s"
+        position, more = batch(driver, position)
+        rows += more
+    driver.latest(position)
+    return rows
+
+
+def consumer(admin: Admin, stream: str, durable: str = DURABLE) -> ConsumerInfo:
+    return admin.run(admin.js.consumer_info(stream, durable))
+
+
+def is_settled(admin: Admin, stream: str, durable: str = DURABLE) -> bool:
+    """Whether all of the stream is acknowledged: floor at its end, and nothing pending."""
+    info, last = consumer(admin, stream, durable), admin.info(stream).state.last_seq
+    assert info.ack_floor is not None
+    return (info.ack_floor.stream_seq, info.num_ack_pending, info.num_pending) == (last, 0, 0)

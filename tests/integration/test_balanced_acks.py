@@ -1,0 +1,256 @@
+"""The balanced flavor: when messages are acknowledged, and what comes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, RetentionPolicy
+from pyspark.sql.datasource import CaseInsensitiveDict
+
+from nats_spark_common import OptionError
+from nats_spark_common.embedded import EmbeddedServer
+from pyspark_nats_balanced import DefaultSource
+
+from .._support.admin import Admin, wait_until
+from .._support.consuming import DURABLE, batch, consumer, drain, durable, follow, is_settled, start
+from .._support.options import options
+from .._support.reading import numbers
+
+
+def test_nothing_is_acknowledged_before_spark_has_committed(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream) as driver:
+        position = driver.initial()
+        end, rows = batch(driver, position)
+        assert len(rows) == 100
+        assert consumer(server_admin, stream).num_ack_pending == 100
+        assert consumer(server_admin, stream).ack_floor.stream_seq == 0
+        assert driver.latest(end) == end  # Spark asks for the next batch: this one is committed
+        assert is_settled(server_admin, stream)
+
+
+def test_commit_acknowledges_as_well(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+        driver.reader.commit(end)
+        assert is_settled(admin, stream)
+
+
+def test_a_batch_that_was_committed_and_not_acknowledged_is_settled_from_the_checkpoint(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream, max_messages_per_trigger="60") as driver:
+        end, rows = batch(driver, driver.initial())
+    assert consumer(server_admin, stream).num_ack_pending == 60
+    with start(server.url, stream) as driver:
+        rows += drain(driver, end)
+    assert numbers(rows) == list(range(1, 101))
+    assert is_settled(server_admin, stream)
+
+
+def test_a_batch_that_was_logged_and_not_committed_is_the_same_in_the_next_run(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream, max_messages_per_trigger="60") as driver:
+        position = driver.initial()
+        end, first = batch(driver, position)
+    server_admin.fill(stream, 50)
+    with start(server.url, stream) as driver:
+        again = driver.rows(position, end)
+        rest = drain(driver, end)
+    assert again == first
+    assert numbers(again + rest) == list(range(1, 151))
+    assert is_settled(server_admin, stream)
+
+
+def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wait(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    driver = start(server.url, stream, msg_ack_wait_secs="1", max_messages_per_trigger="60")
+    position = driver.initial()
+    driver.latest(position)
+    query = driver.reader._running
+    assert query is not None
+    query._keeper.close()  # as if the process were gone: no heartbeats, and nothing given back
+    with start(server.url, stream) as other:
+        rows = follow(other, position, 100)
+    assert sorted(numbers(rows)) == list(range(1, 101))
+    assert [row["delivered"] for row in rows] == [1] * 40 + [2] * 60
+    assert is_settled(server_admin, stream)
+
+
+def test_a_clean_stop_gives_back_what_was_pulled_and_never_logged(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream, msg_ack_wait_secs="600") as driver:
+        driver.latest(driver.initial())
+    with start(server.url, stream) as driver:
+        rows = drain(driver)
+    assert numbers(rows) == list(range(1, 101))
+    assert {row["delivered"] for row in rows} == {2}
+
+
+def test_a_clean_stop_keeps_what_stands_in_the_checkpoint(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream) as driver:
+        batch(driver, driver.initial())
+    with start(nats_server.url, stream) as driver:
+        assert drain(driver) == []
+    assert consumer(admin, stream).num_ack_pending == 100
+
+
+def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream) as driver:
+        position = driver.initial()
+        end, rows = batch(driver, position)
+        position = driver.latest(end)
+        assert position == end
+        # The consumer is put back to its beginning, as by a server that lost its last state.
+        server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
+        durable(server_admin, stream)
+        server_admin.fill(stream, 20)
+        rows += drain(driver, position)
+    assert numbers(rows) == list(range(1, 121))
+    assert is_settled(server_admin, stream)
+
+
+def test_the_checkpoint_remembers_what_was_committed_long_ago(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, max_messages_per_trigger="10") as driver:
+        position, rows = driver.initial(), []
+        while len(rows) < 100:
+            position, more = batch(driver, position)
+            rows += more
+    admin.run(admin.js.delete_consumer(stream, DURABLE))
+    durable(admin, stream)
+    with start(nats_server.url, stream) as driver:
+        assert drain(driver, position) == []
+    assert is_settled(admin, stream)
+
+
+def test_messages_in_work_are_not_delivered_to_others(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 50)
+    with start(server.url, stream, msg_ack_wait_secs="1") as driver:
+        end, rows = batch(driver, driver.initial())
+        assert len(rows) == 50
+        with start(server.url, stream) as other:
+            first = other.initial()
+            others = []
+            info = consumer(server_admin, stream)
+            began = info.delivered.consumer_seq
+            for _ in range(40):  # polls of a tenth of a second: four times the ack wait
+                others += drain(other, first)
+            assert others == []
+            assert consumer(server_admin, stream).delivered.consumer_seq == began
+        driver.latest(end)
+    assert is_settled(server_admin, stream)
+
+
+def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    driver = start(nats_server.url, stream, max_messages_per_trigger="60")
+    end, rows = batch(driver, driver.initial())
+    driver.latest(end)  # pulled, and then the process is gone
+    driver.reader._running._keeper.close()
+    with start(nats_server.url, stream, reset_on_start="true") as driver:
+        rows += drain(driver, end)
+    assert numbers(rows) == list(range(1, 101))
+    assert is_settled(admin, stream)
+
+
+def test_a_reset_needs_a_server_that_knows_it(old_nats_server: EmbeddedServer, stream: str) -> None:
+    short = {"stream_name": stream, "durable_name": DURABLE, "reset_on_start": "true"}
+    source = DefaultSource(CaseInsensitiveDict(options(old_nats_server.url, **short)))
+    with pytest.raises(OptionError, match=r"nats\.reset\.on\.start=true needs .* 2\.14"):
+        source.schema()
+
+
+def test_without_acks_the_server_forgets_what_it_delivered(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream, ack_none="true", max_messages_per_trigger="60") as driver:
+        position = driver.initial()
+        end, first = batch(driver, position)
+        assert consumer(server_admin, stream).num_ack_pending == 0
+    with start(server.url, stream, ack_none="true") as driver:
+        again = driver.rows(position, end)
+        rest = drain(driver, end)
+    assert again == first
+    assert numbers(again + rest) == list(range(1, 101))
+    assert consumer(server_admin, stream).config.ack_policy == AckPolicy.NONE
+
+
+def advisories(admin: Admin, stream: str) -> Callable[[], set[int]]:
+    """The sequences of the messages that the server has given up, from now on."""
+    seen: set[int] = set()
+
+    async def note(message: Msg) -> None:
+        seen.add(json.loads(message.data)["stream_seq"])
+
+    subject = f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.{DURABLE}"
+    admin.run(admin.client.subscribe(subject, cb=note))
+    return lambda: seen
+
+
+@pytest.mark.parametrize("retention", [RetentionPolicy.LIMITS, RetentionPolicy.WORK_QUEUE])
+def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
+    server: EmbeddedServer, server_admin: Admin, stream: str, retention: RetentionPolicy
+) -> None:
+    server_admin.create_stream(stream, retention=retention)
+    durable(server_admin, stream, max_deliver=1, ack_wait=1)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream, max_messages_per_trigger="60") as driver:
+        position = driver.initial()
+        end, first = batch(driver, position)
+    # Down for longer than the ack wait; whoever asks now gets none of the sixty.
+    with start(server.url, stream) as other:
+        assert numbers(drain(other)) == list(range(61, 101))
+        given_up = advisories(server_admin, stream)
+        wait_until(lambda: drain(other) == [] and len(given_up()) == 60)
+    server_admin.fill(
+        stream, 1
+    )  # a server that has given up messages moves its floor at a next ack
+    with start(server.url, stream) as driver:
+        again = driver.rows(position, end)
+        rest = drain(driver, end)
+    assert again == first
+    assert numbers(rest) == [101]
+    assert is_settled(server_admin, stream)
+    left = 101 if retention == RetentionPolicy.LIMITS else 0
+    assert server_admin.info(stream).state.messages == left

@@ -1,0 +1,181 @@
+"""The balanced flavor: how much a batch takes, and how long it waits."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+from .._support.consuming import DURABLE, batch, consumer, drain, durable, follow, is_settled, start
+from .._support.reading import numbers
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("msg_fetch_batch_size", "7"),
+        ("fetch_bytes", "65536"),
+        ("pull_consumer_max_batch", "9"),
+    ],
+)
+def test_pulls_of_any_size_fill_a_batch(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, option: str, value: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 2_000)
+    with start(nats_server.url, stream, **{option: value}) as driver:
+        _, rows = batch(driver, driver.initial())
+    assert numbers(rows) == list(range(1, 2_001))
+
+
+def test_a_batch_is_bounded_in_messages(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, max_messages_per_trigger="30") as driver:
+        end, rows = batch(driver, driver.initial())
+        assert len(rows) == end["messages"] == 30
+
+
+def test_a_batch_is_bounded_in_bytes_by_the_mean_size(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 1_000, size=1_000)
+    with start(nats_server.url, stream, max_bytes_per_trigger="100000") as driver:
+        _, rows = batch(driver, driver.initial())
+        assert 80 <= len(rows) <= 100
+
+
+def test_a_batch_is_no_larger_than_what_may_await_acks(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    durable(server_admin, stream, max_ack_pending=30)
+    server_admin.fill(stream, 100)
+    with start(server.url, stream) as driver:
+        end, rows = batch(driver, driver.initial())
+        assert len(rows) == 30
+        rows += drain(driver, end)
+    assert numbers(rows) == list(range(1, 101))
+    assert is_settled(server_admin, stream)
+
+
+def test_a_shared_limit_of_pending_acks_holds_up_nobody_for_long(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    durable(server_admin, stream, max_ack_pending=30)
+    server_admin.fill(stream, 100)
+    with (
+        start(server.url, stream, max_messages_per_trigger="20") as one,
+        start(server.url, stream) as two,
+    ):
+        end, ours = batch(one, one.initial())
+        their_end, theirs = batch(two, two.initial())
+        assert (len(ours), len(theirs)) == (20, 10)
+        assert batch(two, their_end)[0] != their_end  # its own ten are acknowledged
+        assert one.latest(end) != end
+    assert sorted(numbers(ours + theirs)) == list(range(1, 31))
+
+
+def test_a_batch_waits_for_enough_messages_but_not_for_ever(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    short = {"min_messages_per_trigger": "20", "max_trigger_delay": "1s"}
+    with start(nats_server.url, stream, **short) as driver:
+        position = driver.initial()
+        assert driver.latest(position) == position
+        assert consumer(admin, stream).num_pending == 10  # not even pulled
+        end = wait_until(lambda: (e := driver.latest(position)) != position and e)
+        assert end["messages"] == 10
+
+
+def test_an_idle_reader_waits_on_the_server_and_wakes_with_the_first_message(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    with start(server.url, stream, poll_interval="20s") as driver:
+        position = driver.initial()
+        threading.Timer(0.3, server_admin.fill, (stream, 5)).start()
+        end, rows = batch(driver, position)
+        assert rows
+        rows += follow(driver, end, 5 - len(rows))
+    assert numbers(rows) == [1, 2, 3, 4, 5]
+
+
+def test_after_the_idle_timeout_the_server_is_not_asked_any_more(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    with start(nats_server.url, stream, idle_timeout_minutes="0.005") as driver:  # 300 ms
+        position = driver.initial()
+
+        def asleep() -> bool:
+            assert driver.latest(position) == position
+            return driver.reader._running.asleep
+
+        wait_until(asleep)
+        admin.fill(stream, 5)
+        assert driver.latest(position) == position
+    assert consumer(admin, stream).num_pending == 5
+
+
+@pytest.mark.parametrize(("listeners", "tasks"), [("1", 1), ("3", 3), ("200", 100)])
+def test_listeners_are_the_tasks_that_share_a_batch(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, listeners: str, tasks: int
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, num_listeners=listeners) as driver:
+        position = driver.initial()
+        shares = list(driver.tasks(position, driver.latest(position)))
+    assert [len(rows) for rows in shares] == [len(shares[0])] * tasks or tasks == 3
+    assert len(shares) == tasks
+    assert numbers([row for rows in shares for row in rows]) == list(range(1, 101))
+
+
+def test_available_now_ends_with_what_was_there(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, max_messages_per_trigger="60") as driver:
+        driver.reader.prepareForTriggerAvailableNow()
+        position, rows = batch(driver, driver.initial())
+        admin.fill(stream, 50)  # too late
+        rows += drain(driver, position)
+    assert numbers(rows) == list(range(1, 101))
+    assert consumer(admin, stream).ack_floor.stream_seq == 100
+
+
+def test_everything_at_once_ignores_the_limits(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, max_messages_per_trigger="60") as driver:
+        assert driver.everything(driver.initial())["messages"] == 100
+
+
+def test_the_progress_shows_the_consumer(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    with start(nats_server.url, stream, max_messages_per_trigger="60") as driver:
+        driver.latest(driver.initial())
+        assert driver.reader.reportLatestOffset() == {
+            "stream": stream,
+            "consumer": DURABLE,
+            "pending": 40,
+            "ackPending": 60,
+            "redelivered": 0,
+            "ackFloor": 0,
+        }

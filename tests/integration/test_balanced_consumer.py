@@ -1,0 +1,298 @@
+"""The balanced flavor: the consumer and the stream that it makes, and those that it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from nats.js.api import AckPolicy, DeliverPolicy, StorageType
+from nats.js.errors import NotFoundError
+from pyspark.sql.datasource import CaseInsensitiveDict
+
+from nats_spark_common import (
+    ConsumerNotFoundError,
+    DataLossError,
+    NatsSparkError,
+    OptionError,
+    StreamNotFoundError,
+    UnsupportedConsumerError,
+)
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.schema import SCHEMA
+from nats_spark_common.timestamps import ns_to_rfc3339
+from pyspark_nats_balanced import DefaultSource
+
+from .._support.admin import Admin
+from .._support.consuming import DURABLE, batch, consumer, drain, durable, start
+from .._support.options import options
+from .._support.reading import numbers
+
+
+def source(url: str, stream: str, **short: str) -> DefaultSource:
+    short = {"stream_name": stream, "durable_name": DURABLE, **short}
+    return DefaultSource(CaseInsensitiveDict(options(url, **short)))
+
+
+def test_loading_makes_nothing(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
+    assert source(nats_server.url, stream, stream_subjects=f"{stream}.>").schema() == SCHEMA
+    with pytest.raises(NotFoundError):
+        admin.info(stream)
+    admin.create_stream(stream)
+    assert source(nats_server.url, stream).schema() == SCHEMA
+    assert admin.consumers(stream) == []
+
+
+def test_a_missing_stream_is_made_from_the_options(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    subjects = f"{stream}.a.>,{stream}.b"
+    with start(server.url, stream, stream_subjects=subjects, storage_type="memory") as driver:
+        position = driver.initial()
+        server_admin.publish(f"{stream}.b", b"one")
+        (row,) = drain(driver, position)
+    config = server_admin.info(stream).config
+    assert config.subjects == subjects.split(",")
+    assert (config.storage, config.num_replicas) == (StorageType.MEMORY, 1)
+    assert row["content"] == b"one"
+
+
+def test_a_stream_of_more_replicas_than_servers_is_refused_in_the_server_s_words(
+    nats_server: EmbeddedServer, stream: str
+) -> None:
+    short = {"stream_subjects": f"{stream}.>", "storage_replicas": "3"}
+    with (
+        start(nats_server.url, stream, **short) as driver,
+        pytest.raises(NatsSparkError, match="replicas > 1 not supported"),
+    ):
+        driver.initial()
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        ({}, r"or set nats\.stream\.subjects, and it is created with them"),
+        ({"js_define_stream": "false", "stream_subjects": "x"}, "does not exist: create it"),
+    ],
+)
+def test_a_missing_stream_that_cannot_be_made_is_told_at_load(
+    nats_server: EmbeddedServer, stream: str, short: dict[str, str], words: str
+) -> None:
+    with pytest.raises(StreamNotFoundError, match=words):
+        source(nats_server.url, stream, **short).schema()
+
+
+def test_a_missing_consumer_is_made_from_the_options(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    short = {
+        "stream_subjects": f"{stream}.a",
+        "msg_ack_wait_secs": "90",
+        "pull_consumer_max_ack_pending": "77",
+        "pull_consumer_max_batch": "11",
+        "start": "5",
+    }
+    with start(server.url, stream, **short) as driver:
+        driver.initial()
+    config = consumer(server_admin, stream).config
+    assert (config.durable_name, config.filter_subject) == (DURABLE, f"{stream}.a")
+    assert (config.ack_policy, config.ack_wait) == (AckPolicy.EXPLICIT, 90)
+    assert (config.max_ack_pending, config.headers_only) == (77, True)
+    assert (config.deliver_policy, config.opt_start_seq) == (DeliverPolicy.BY_START_SEQUENCE, 5)
+    raw = server_admin.api(f"CONSUMER.INFO.{stream}.{DURABLE}")
+    assert raw["config"]["max_batch"] == 11
+
+
+def test_four_batches_may_await_their_acks_by_default(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    with start(nats_server.url, stream, max_messages_per_trigger="500") as driver:
+        driver.initial()
+    assert consumer(admin, stream).config.max_ack_pending == 2_000
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [("earliest", [1, 2, 3, 4]), ("latest", [4]), ("2", [2, 3, 4])],
+)
+def test_a_new_consumer_starts_where_the_options_say(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, position: str, expected: list[int]
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    with start(nats_server.url, stream, start=position) as driver:
+        first = driver.initial()
+        admin.fill(stream, 1)
+        assert numbers(drain(driver, first)) == expected
+
+
+def test_a_new_consumer_can_start_at_a_time(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    second = admin.read_all(stream)[1].timestamp_ns
+    with start(nats_server.url, stream, start=ns_to_rfc3339(second)) as driver:
+        assert numbers(drain(driver)) == [2, 3]
+
+
+def test_an_existing_consumer_is_used_as_it_is(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    durable(server_admin, stream, filter_subject=f"{stream}.3", ack_wait=17)
+    server_admin.fill(stream, 20)
+    before = consumer(server_admin, stream).config
+    with start(server.url, stream, msg_ack_wait_secs="90", start="latest") as driver:
+        assert numbers(drain(driver)) == [4, 14]
+    assert consumer(server_admin, stream).config == before
+
+
+@pytest.mark.parametrize(
+    ("config", "short", "words"),
+    [
+        ({"deliver_subject": "x"}, {}, "is a push consumer"),
+        ({"ack_policy": AckPolicy.ALL}, {}, "has ack_policy all, not explicit"),
+        ({"ack_policy": AckPolicy.NONE}, {}, r"not explicit: set nats\.ack\.none=true"),
+        ({}, {"ack_none": "true"}, r"has ack_policy explicit, not none: remove nats\.ack\.none"),
+        ({}, {"stream_subjects": "other.>"}, r"delivers .*but nats\.stream\.subjects=other\.>"),
+    ],
+)
+def test_an_existing_consumer_that_cannot_be_used_is_told_at_load(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    config: dict[str, Any],
+    short: dict[str, str],
+    words: str,
+) -> None:
+    admin.create_stream(stream)
+    durable(admin, stream, **config)
+    with pytest.raises(UnsupportedConsumerError, match=words):
+        source(nats_server.url, stream, **short).schema()
+
+
+def test_a_missing_consumer_that_is_not_to_be_made_is_told_at_load(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    with pytest.raises(ConsumerNotFoundError, match=f"has no consumer '{DURABLE}'"):
+        source(nats_server.url, stream, js_define_consumer="false").schema()
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        ({"stream_name": "A,B"}, r"reads one stream, and the streams are A,B"),
+        ({"durable_name": ""}, r"nats\.durable\.name is not set"),
+        ({"durable_name": "a.b"}, r"nats\.durable\.name='a\.b'"),
+    ],
+)
+def test_options_that_name_no_consumer_are_told(
+    nats_server: EmbeddedServer, stream: str, short: dict[str, str], words: str
+) -> None:
+    with pytest.raises(OptionError, match=words):
+        source(nats_server.url, stream, **short).schema()
+
+
+def test_an_end_is_for_batch_reads(nats_server: EmbeddedServer, stream: str) -> None:
+    with pytest.raises(OptionError, match=r"nats\.end=5 is for batch reads"):
+        source(nats_server.url, stream, end="5").streamReader(SCHEMA)
+
+
+def test_batch_reads_are_refused_with_a_way_out(nats_server: EmbeddedServer, stream: str) -> None:
+    with pytest.raises(OptionError, match=r"trigger\(availableNow=True\)"):
+        source(nats_server.url, stream).reader(SCHEMA)
+
+
+# What the checkpoint and the server disagree about.
+
+
+def test_a_consumer_deleted_under_the_query_is_an_error_that_says_what_to_do(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    with start(server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+        driver.latest(end)
+        server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
+        told = rf"'{DURABLE}' of stream '{stream}' no longer exists.*its last message was 10"
+        with pytest.raises(ConsumerNotFoundError, match=told):
+            driver.latest(end)
+
+
+def test_a_consumer_deleted_before_its_acks_is_an_error(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    with start(server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+        server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
+        with pytest.raises(ConsumerNotFoundError, match="no longer exists"):
+            driver.latest(end)
+
+
+def test_a_consumer_deleted_while_the_query_is_down_is_not_made_anew_silently(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+    admin.run(admin.js.delete_consumer(stream, DURABLE))
+    with (
+        start(nats_server.url, stream) as driver,
+        pytest.raises(ConsumerNotFoundError, match="start a new checkpoint"),
+    ):
+        driver.latest(end)
+    assert admin.consumers(stream) == []
+
+
+def test_where_loss_is_accepted_a_deleted_consumer_is_made_anew(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream, fail_on_data_loss="false") as driver:
+        end, rows = batch(driver, driver.initial())
+        admin.run(admin.js.delete_consumer(stream, DURABLE))
+        admin.fill(stream, 5)
+        rows += drain(driver, end)
+    assert numbers(rows) == list(range(1, 16))
+
+
+def test_a_recreated_stream_is_loss(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream) as driver:
+        position = driver.initial()
+        end, _ = batch(driver, position)
+    admin.delete_stream(stream)
+    admin.create_stream(stream)
+    durable(admin, stream)
+    admin.fill(stream, 10)
+    with (
+        start(nats_server.url, stream) as driver,
+        pytest.raises(DataLossError, match="was deleted and created again"),
+    ):
+        driver.latest(end)
+    with start(nats_server.url, stream, fail_on_data_loss="false") as driver:
+        assert driver.rows(position, end) == []
+        assert numbers(drain(driver, end)) == list(range(1, 11))
+
+
+def test_a_checkpoint_of_another_consumer_is_refused(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+    with (
+        start(nats_server.url, stream, durable_name="other") as driver,
+        pytest.raises(OptionError, match=f"belongs to consumer '{DURABLE}'"),
+    ):
+        driver.latest(end)
