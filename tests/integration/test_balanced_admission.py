@@ -101,7 +101,7 @@ def test_an_idle_reader_waits_on_the_server_and_wakes_with_the_first_message(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
-    with start(server.url, stream, poll_interval="20s") as driver:
+    with start(server.url, stream, poll_interval="3s") as driver:
         position = driver.initial()
         threading.Timer(0.3, server_admin.fill, (stream, 5)).start()
         end, rows = batch(driver, position)

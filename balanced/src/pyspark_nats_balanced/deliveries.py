@@ -101,7 +101,7 @@ class Deliveries:
         along, first, gaps, consumer_first, moves, lengths, counts = unpack(text, 7)
         runs = len(lengths)
         fitting = (len(first) + len(gaps), len(consumer_first) + len(moves), len(counts))
-        if fitting != (runs, runs, runs):
+        if fitting != (runs, runs, runs) or len(along) != min(runs, 1):
             raise ValueError("its runs do not fit together")
         if not runs:
             return Deliveries.empty()

@@ -26,10 +26,6 @@ from .deliveries import Deliveries
 
 ACK = b"$JS.ACK."
 
-#: Line ends of a message: of its first line and its end; with headers, of theirs as well, which
-#: are the version, the one header of a consumer that sends headers only, and the blank line.
-_LINES_BARE, _LINES_HEADER = 2, 5
-
 
 class Status(NamedTuple):
     """The end of a pull: code, the server's words, and how many messages it did not send.
@@ -66,7 +62,7 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     """Decode the complete operations at the start of ``data``.
 
     The fast way relies on ``sid`` being random: no stored payload holds it, so one ``split`` finds
-    the messages, and the number of line ends tells whether anything else stands between them.
+    the messages. If anything is not as expected, the careful way parses operation by operation.
 
     Args:
         data: received bytes, beginning where an operation begins.
@@ -82,7 +78,7 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
         return _carefully(data, sid, inbox)
     # The last message, which may be cut, and what stands behind it are read with care.
     last = data.rfind(b"\r\n", 0, len(data) - len(segments[-1]) - len(mark)) + 2
-    found = _fast(data[:last], segments[1:-1])
+    found = _fast(segments[0], segments[1:-1])
     if found is None:
         return _carefully(data, sid, inbox)
     deliveries, prefix = found
@@ -102,18 +98,18 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     )
 
 
-def _fast(data: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None:
-    """The messages of whole frames, each segment beginning behind its mark; None if irregular."""
+def _fast(before: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None:
+    """The messages of whole frames; None if anything is irregular.
+
+    Args:
+        before: what stands before the first mark.
+        segments: each begins behind its mark and ends before the next one.
+    """
     count = len(segments)
-    kind = data[:4]
-    lines = _LINES_HEADER if kind == b"HMSG" else _LINES_BARE
-    numbers = 7 if kind == b"HMSG" else 6
-    if data.count(b"\r\n") != lines * count or data.count(kind) < count:
-        return None
-    first = segments[0][: segments[0].index(b"\r\n")]
-    tokens = first.split(b" ")[0].split(b".")
-    named = 2 if len(tokens) == 7 else 4
-    prefix = b".".join(tokens[:named]) + b"."
+    kind = b"HMSG " if before.startswith(b"HMSG ") else b"MSG "
+    numbers = 7 if kind == b"HMSG " else 6
+    tokens = segments[0].split(b" ", 1)[0].split(b".")
+    prefix = b".".join(tokens[: 2 if len(tokens) == 7 else 4]) + b"."
     heads = [segment[: segment.find(b"\r\n")] for segment in segments]
     if any(not head.startswith(prefix) for head in heads):
         return None
@@ -125,10 +121,14 @@ def _fast(data: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None:
     if len(values) != numbers * count:
         return None
     columns: Int64s = values.reshape(count, numbers)
-    return (
-        Deliveries(columns[:, 1].copy(), columns[:, 2].copy(), columns[:, 0].copy()),
-        (ACK + prefix[:-1]).decode(),
-    )
+    # Behind each message, as long as it says it is, begins the next one, and nothing else.
+    lengths = zip(segments, heads, columns[:, -1].tolist(), strict=True)
+    tails = [segment[len(head) + 2 + total :] for segment, head, total in lengths]
+    between = b"".join([b"\r\n", before, *tails])
+    if not between.count(b"\r\n" + kind) == between.count(b"\r") == count + 1:
+        return None
+    delivered, seqs, consumer_seqs = (columns[:, i].copy() for i in range(3))
+    return Deliveries(seqs, consumer_seqs, delivered), (ACK + prefix[:-1]).decode()
 
 
 def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
@@ -160,8 +160,8 @@ def _origin(reply: bytes) -> tuple[str, tuple[int, int, int]]:
     """The prefix of an ack subject; times delivered, stream and consumer sequence."""
     tokens = reply.split(b".")
     named = 4 if len(tokens) == 9 else 6
-    try:
-        delivered, seq, consumer_seq = (int(token) for token in tokens[named : named + 3])
-    except ValueError:
-        raise ProtocolError(f"not the ack subject of a message: {reply[:200]!r}") from None
+    numbers = tokens[named : named + 3]
+    if len(tokens) < 9 or len(tokens) == 10 or not all(map(bytes.isdigit, numbers)):
+        raise ProtocolError(f"not the ack subject of a message: {reply[:200]!r}")
+    delivered, seq, consumer_seq = map(int, numbers)
     return b".".join(tokens[:named]).decode(), (delivered, seq, consumer_seq)

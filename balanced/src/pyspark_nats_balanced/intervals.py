@@ -51,7 +51,8 @@ class Intervals:
 
     def newest(self, most: int) -> Intervals:
         """The last ``most`` intervals: those of the highest sequences."""
-        return self if len(self) <= most else Intervals(self.starts[-most:], self.ends[-most:])
+        first = max(0, len(self) - most)
+        return Intervals(self.starts[first:], self.ends[first:])
 
     def pack(self) -> str:
         """As text for an offset."""

@@ -72,7 +72,7 @@ class Offset:
                 deliveries=Deliveries.unpack(logged["runs"]),
                 done=Intervals.unpack(logged["done"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise OptionError(
                 f"checkpointLocation: the offset {str(logged)[:200]} was not written by this "
                 f"source ({error}): use a checkpoint of its own for each query, or a new one"

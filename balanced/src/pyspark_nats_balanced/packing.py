@@ -30,10 +30,13 @@ def pack(columns: Sequence[Int64s]) -> str:
 
 def unpack(text: str, count: int) -> list[Int64s]:
     """The ``count`` columns that `pack` was given. Raises ``ValueError`` for any other text."""
+    inflate = zlib.decompressobj()
     try:
-        data = zlib.decompress(base64.b85decode(text))
+        data = inflate.decompress(base64.b85decode(text))
     except (zlib.error, ValueError) as error:
         raise ValueError(str(error)) from None
+    if not inflate.eof or inflate.unused_data:
+        raise ValueError("it does not end where it should")
     columns = []
     position = 0
     for _ in range(count):

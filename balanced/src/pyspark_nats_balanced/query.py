@@ -132,6 +132,8 @@ class Query:
         Raises ``DataLossError`` where the stream was recreated, with ``nats.fail.on.data.loss``.
         """
         self._open(end)
+        if not len(end.deliveries):
+            return []  # Spark runs a first batch from the start to itself
         replayed = self._batch is None
         self._batch, self._planned = end, True
         if replayed and self._keeper is not None:

@@ -9,6 +9,7 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 
+from nats_spark_common.decode import sequence
 from nats_spark_common.errors import JetStreamUnavailableError, ProtocolError, ServerError
 from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, is_no_message, parse_json
 from nats_spark_common.messages import Message, Messages, from_messages
@@ -87,23 +88,32 @@ def _answers(
 
 
 def _direct_message(answer: Msg, subject: str) -> Message | None:
-    code, words = header_status(answer.header)
+    # The server's headers come first in the question: old servers store a status line as well.
     lines = answer.header.split(CRLF)[-len(_HEADERS) - 2 : -2]
+    _, found, stream = lines[0].rpartition(_HEADERS[0]) if lines else (b"", b"", b"")
+    rest = list(zip(lines[1:], _HEADERS[1:], strict=False))
+    complete = found and len(rest) == len(_HEADERS) - 1
+    if not complete or not all(line.startswith(header) for line, header in rest):
+        return _no_message(answer, subject)
+    name, seq, stored = (line[len(header) :] for line, header in rest)
+    before = answer.header[: answer.header.rindex(_HEADERS[0] + stream + CRLF)]
+    time_ns = rfc3339_to_ns(stored.decode("ascii", "replace"))
+    return Message(sequence(seq), name, time_ns, before, answer.payload)
+
+
+def _no_message(answer: Msg, subject: str) -> Message | None:
+    """Take an answer without a message for what it says. Raises as `read_singly`."""
+    code, words = header_status(answer.header)
     if code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
             f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
             "or its server is not ready"
         )
-    if code == _NOT_FOUND:
-        return None
-    if code:
-        raise ServerError(f"{subject}: {words}", code, 0, words)
-    _, found, stream = lines[0].rpartition(_HEADERS[0])
-    if not found or not all(a.startswith(b) for a, b in zip(lines[1:], _HEADERS[1:], strict=True)):
+    if not code:
         raise ProtocolError(f"{subject}: not an answer to a direct get: {answer.header[:200]!r}")
-    name, seq, stored = (a[len(b) :] for a, b in zip(lines[1:], _HEADERS[1:], strict=True))
-    head = answer.header[: answer.header.rindex(_HEADERS[0] + stream + CRLF)]
-    return Message(int(seq), name, rfc3339_to_ns(stored.decode()), head, answer.payload)
+    if code != _NOT_FOUND:
+        raise ServerError(f"{subject}: {words}", code, 0, words)
+    return None
 
 
 def _leaders_message(answer: Msg, subject: str) -> Message | None:
@@ -111,14 +121,16 @@ def _leaders_message(answer: Msg, subject: str) -> Message | None:
         raise JetStreamUnavailableError(f"nobody answers at {subject}")
     try:
         message = parse_json(answer.payload, subject)["message"]
+        return Message(
+            int(message["seq"]),
+            str(message["subject"]).encode(),
+            rfc3339_to_ns(message["time"]),
+            base64.b64decode(message.get("hdrs", "")),
+            base64.b64decode(message.get("data", "")),
+        )
     except ServerError as error:
         if is_no_message(error):
             return None
         raise
-    return Message(
-        int(message["seq"]),
-        str(message["subject"]).encode(),
-        rfc3339_to_ns(message["time"]),
-        base64.b64decode(message.get("hdrs", "")),
-        base64.b64decode(message.get("data", "")),
-    )
+    except (KeyError, TypeError, ValueError):
+        raise ProtocolError(f"{subject}: not a stored message: {answer.payload[:200]!r}") from None

@@ -139,9 +139,9 @@ def decode_carefully(data: bytes, mark: bytes, fields: frozenset[str]) -> Decode
             continue
         own = _own_headers(event.header)
         time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
-        seq = _sequence(values[_SEQUENCE])
+        seq = sequence(values[_SEQUENCE])
         found.append(Message(seq, values[_SUBJECT], time, own, event.payload))
-        previous.append(_sequence(values[_LAST]))
+        previous.append(sequence(values[_LAST]))
     return Decoded(
         from_messages(found, fields), np.array(previous, np.int64), status, others, consumed
     )
@@ -178,10 +178,11 @@ def _status(header: bytes) -> Status:
     if not code or header.count(CRLF) > _COUNT:  # that is a message's, and not as it should be
         raise ProtocolError(f"neither a message nor a status: {header[:200]!r}")
     _, found, rest = header.rpartition(b"Nats-Last-Sequence: ")
-    return Status(code, words, _sequence(rest.split(b"\r\n", 1)[0]) if found else None)
+    return Status(code, words, sequence(rest.split(b"\r\n", 1)[0]) if found else None)
 
 
-def _sequence(digits: bytes) -> int:
+def sequence(digits: bytes) -> int:
+    """A stream sequence out of its digits. Raises ``ProtocolError`` for anything else."""
     if digits.isdigit() and len(digits) <= 19 and int(digits) < 1 << 63:
         return int(digits)
     raise ProtocolError(f"not a sequence: {digits[:80]!r}")

@@ -1,0 +1,160 @@
+"""The balanced flavor in whole streaming queries: Spark's engine, a checkpoint, a real sink."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+from .._support.consuming import DURABLE, consumer, is_settled
+from .._support.options import options
+from .._support.tables import Table
+
+
+def source(spark: SparkSession, url: str, stream: str, **short: str) -> DataFrame:
+    short = {"stream_name": stream, "durable_name": DURABLE, **short}
+    return spark.readStream.format("nats-balanced").options(**options(url, **short)).load()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path)
+
+
+def test_a_query_to_the_present_end_reads_everything_once_and_acknowledges_it(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 5_000)
+    frame = source(spark, server.url, stream, max_messages_per_trigger="2000")
+    query = table.run(frame)
+    assert [each["numInputRows"] for each in query.recentProgress] == [2_000, 2_000, 1_000]
+    assert is_settled(server_admin, stream)
+    server_admin.fill(stream, 10)
+    table.run(frame)
+    assert table.seqs(spark) == list(range(1, 5_011))
+    assert is_settled(server_admin, stream)
+
+
+def test_an_idle_query_acknowledges_its_last_batch(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    query = table.writer(source(spark, nats_server.url, stream)).start()
+    try:
+        wait_until(lambda: DURABLE in admin.consumers(stream) and is_settled(admin, stream))
+    finally:
+        query.stop()
+    assert table.seqs(spark) == list(range(1, 101))
+
+
+def test_a_batch_that_takes_five_ack_waits_is_delivered_once(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 300)
+    batches: list[list[int]] = []
+
+    def work(frame: DataFrame, _: int) -> None:
+        batches.append([row.streamSeq for row in frame.select("streamSeq").collect()])
+        time.sleep(5.0)  # work that takes its time
+
+    frame = source(spark, nats_server.url, stream, msg_ack_wait_secs="1")
+    query = (
+        frame.writeStream.foreachBatch(work)
+        .option("checkpointLocation", str(tmp_path))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    assert batches == [list(range(1, 301))]
+    assert consumer(admin, stream).delivered.consumer_seq == 300
+    assert is_settled(admin, stream)
+
+
+def test_a_query_that_fails_in_a_batch_runs_the_same_batch_again(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 300)
+    batches: list[list[int]] = []
+
+    def work(frame: DataFrame, _: int) -> None:
+        batches.append([row.streamSeq for row in frame.select("streamSeq").collect()])
+        if len(batches) < 3:
+            raise RuntimeError("not this time")
+
+    def run() -> None:
+        frame = source(spark, nats_server.url, stream)
+        writer = frame.writeStream.foreachBatch(work).option("checkpointLocation", str(tmp_path))
+        writer.trigger(availableNow=True).start().awaitTermination()
+
+    for _ in range(2):
+        with pytest.raises(StreamingQueryException, match="not this time"):
+            run()
+        assert consumer(admin, stream).num_ack_pending == 300
+        admin.fill(stream, 1)
+    run()
+    assert batches == [list(range(1, 301))] * 3 + [[301, 302]]
+    assert is_settled(admin, stream)
+
+
+def test_two_queries_on_a_durable_share_the_messages(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream)
+    tables = [Table(tmp_path / "one"), Table(tmp_path / "two")]
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="150")
+    queries = [each.writer(frame).start() for each in tables]
+    try:
+        wait_until(lambda: DURABLE in admin.consumers(stream))
+        wait_until(lambda: consumer(admin, stream).num_waiting == 2)
+        admin.fill(stream, 3_000)
+        wait_until(lambda: is_settled(admin, stream))
+    finally:
+        for query in queries:
+            query.stop()
+    one, two = (each.seqs(spark) for each in tables)
+    assert sorted(one + two) == list(range(1, 3_001))
+    assert one
+    assert two
+
+
+def test_the_lag_is_in_the_progress(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    query = table.run(source(spark, nats_server.url, stream, max_messages_per_trigger="60"))
+    assert [
+        (json.loads(each["sources"][0]["latestOffset"])["pending"], each["numInputRows"])
+        for each in query.recentProgress
+    ] == [(40, 60), (0, 40)]
+
+
+def test_the_source_is_found_and_its_mistakes_are_told_at_load(
+    spark: SparkSession, nats_server: EmbeddedServer, stream: str
+) -> None:
+    with pytest.raises(Exception, match=r"nats\.durable\.name is not set"):
+        spark.readStream.format("nats-balanced").options(
+            **options(nats_server.url, stream_name=stream)
+        ).load()
+
+
+def test_it_writes_as_every_flavor_does(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    frame = spark.createDataFrame([(f"{stream}.a", b"one")], ["subject", "content"])
+    frame.write.format("nats-balanced").options(**options(nats_server.url)).mode("append").save()
+    assert [(each.subject, each.payload) for each in admin.read_all(stream)] == [
+        (f"{stream}.a", b"one")
+    ]
