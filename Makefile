@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test lint format bench bench-write clean java
+.PHONY: help demo test lint format bench bench-write bench-balanced clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,9 @@ bench: $(STAMP) java ## measure reading, all sides in one run, and print ratios 
 
 bench-write: $(STAMP) java ## the same for the sink (ARGS="--quick")
 	@$(PYTHON) benchmarks/write.py $(ARGS)
+
+bench-balanced: $(STAMP) java ## the same for the balanced flavor, beside V2 (ARGS="--quick")
+	@$(PYTHON) benchmarks/balanced.py $(ARGS)
 
 clean: ## remove everything that the targets made
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \

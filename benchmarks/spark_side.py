@@ -49,10 +49,11 @@ def run_query(
     expected: int,
     columns: str | None = None,
     options: dict[str, str] | None = None,
+    flavor: str = "nats-v2",
 ) -> QueryRates:
     """Read the stream to its end into the noop sink; ``columns`` is a schema, None for all."""
     reader = (
-        session.readStream.format("nats-v2")
+        session.readStream.format(flavor)
         .option("nats.url", server.url)
         .option("nats.stream.name", stream)
         .options(**options or {})

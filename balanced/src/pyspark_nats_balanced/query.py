@@ -42,6 +42,11 @@ _T = TypeVar("_T")
 #: Intervals of committed messages that are remembered while the query runs.
 _REMEMBERED = 1_000_000
 
+#: Messages of a pull. Its bytes are bounded as well, for the sake of payloads and headers that come
+#: along, but generously: a pull whose bound is met to the byte is never ended by the server.
+_AT_ONCE = 20_000
+_SPARE = 4
+
 _DIRECT_VERSION = (2, 9)
 
 
@@ -254,11 +259,12 @@ class Query:
         """Pull up to ``most`` messages; waits a little where there is none."""
         settings, info = self._settings, self._info
         assert info is not None
-        limits = (settings.msg_fetch_batch_size, info.max_batch, info.max_ack_pending)
-        at_once = min((limit for limit in limits if limit), default=most)
+        asked = settings.msg_fetch_batch_size or _AT_ONCE
+        at_once = min(n for n in (asked, info.max_batch, info.max_ack_pending) if n)
         if info.max_ack_pending:
             most = min(most, info.max_ack_pending)
-        max_bytes: int | None = min(settings.fetch_bytes, info.max_bytes or settings.fetch_bytes)
+        most_bytes = min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n)
+        max_bytes: int | None = most_bytes
         wait = settings.msg_receive_wait_millis
         if self._left is None:
             wait = settings.poll_interval
@@ -272,7 +278,7 @@ class Query:
             parts.append(self._sift(pulled))
             got += len(pulled.deliveries)
             wait = settings.msg_receive_wait_millis
-            max_bytes = None if pulled.too_large else settings.fetch_bytes
+            max_bytes = None if pulled.too_large else most_bytes
             # The wait for a first message ends with one, and others may stand behind it.
             if pulled.drained and not (got == 1 and len(parts) == 1):
                 break

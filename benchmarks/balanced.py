@@ -1,0 +1,239 @@
+"""Measures the balanced flavor beside V2, all sides in one run, and prints rates and ratios.
+
+python benchmarks/balanced.py [--quick] [--messages N] [--out FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig
+from pyspark.sql import SparkSession
+
+from fill import fill
+from nats_spark_common.api import ask
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.settings import NatsSettings
+from pyspark_nats_balanced.acks import DONE, confirm
+from pyspark_nats_balanced.deliveries import Deliveries
+from pyspark_nats_balanced.pull import Puller
+from report import machine
+from spark_side import make_session, run_query
+from usage import ELSEWHERE
+
+_FOLDER = Path(__file__).parent / "results"
+_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
+_STREAM = "BENCH"
+_SIZE = 200
+_PULL_BATCH = 500
+#: nats-py is given fewer messages: its rate is the same, and the run does not take an hour.
+_PLAIN_SHARE = 20
+#: What the driver alone does for a batch is measured on one of this size, the default limit.
+_BATCH = 100_000
+_LARGE = 500_000
+#: Messages of a pull, as the source asks for them.
+_AT_ONCE = 20_000
+
+V2, BALANCED, V2_LARGE, BALANCED_LARGE, V2_WHOLE, PLAIN = (
+    "v2",
+    "balanced",
+    "v2 large",
+    "balanced large",
+    "v2 whole",
+    "plain",
+)
+LABELS = {
+    PLAIN: "nats-py, pull fetch(500), an ack each",
+    V2: f"nats-v2, batches of {_BATCH:,}",
+    BALANCED: f"nats-balanced, batches of {_BATCH:,} (its default)",
+    V2_LARGE: f"nats-v2, batches of {_LARGE:,}",
+    BALANCED_LARGE: f"nats-balanced, batches of {_LARGE:,}",
+    V2_WHOLE: "nats-v2, one batch",
+}
+RATIOS = {
+    "balanced / v2, same batches": (BALANCED, V2),
+    "balanced / v2, same large batches": (BALANCED_LARGE, V2_LARGE),
+    "balanced, large batches / v2, one batch": (BALANCED_LARGE, V2_WHOLE),
+    "balanced / nats-py": (BALANCED, PLAIN),
+}
+TARGETS = {"balanced / v2, same batches": 0.5}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
+    parser.add_argument("--messages", type=int, help="how many messages of 200 bytes")
+    parser.add_argument("--out", type=Path, help="folder for balanced.json")
+    arguments = parser.parse_args()
+    count = arguments.messages or (300_000 if arguments.quick else 2_000_000)
+    rates: dict[str, list[float]] = {}
+    usage: dict[str, list[dict[str, float]]] = {}
+    phases: dict[str, list[float]] = {"pull": [], "ack": []}
+    with EmbeddedServer() as server:
+        fill(server.url, _STREAM, count, _SIZE)
+        session = make_session()
+        _run(session, server, BALANCED, count)  # warms up
+        for turn in range(1 if arguments.quick else 3):
+            print(f"round {turn + 1}", file=sys.stderr, flush=True)
+            plain = asyncio.run(_plain(server.url, count // _PLAIN_SHARE))
+            rates.setdefault(PLAIN, []).append(plain)
+            for side in (V2, BALANCED, V2_LARGE, BALANCED_LARGE, V2_WHOLE):
+                rate, used = _run(session, server, side, count)
+                rates.setdefault(side, []).append(rate)
+                usage.setdefault(side, []).append(used)
+            for _ in range(3):
+                pull, ack = _driver_alone(server.url, min(_BATCH, count))
+                phases["pull"].append(pull)
+                phases["ack"].append(ack)
+        session.stop()
+    found = _report(count, rates, usage, phases, judge=not arguments.quick)
+    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "balanced.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(f"\nwrote {folder / 'balanced.json'}")
+
+
+def _run(
+    session: SparkSession, server: EmbeddedServer, side: str, count: int
+) -> tuple[float, dict[str, float]]:
+    """Messages per second of a whole query, and its core-seconds per million messages."""
+    options = {}
+    if side != V2_WHOLE:
+        most = _LARGE if side in (V2_LARGE, BALANCED_LARGE) else _BATCH
+        options["nats.max.messages.per.trigger"] = str(most)
+    flavor = "nats-v2"
+    if side in (BALANCED, BALANCED_LARGE):
+        flavor = "nats-balanced"
+        options["nats.durable.name"] = uuid.uuid4().hex
+    result = run_query(session, server, _STREAM, count, options=options, flavor=flavor)
+    if flavor == "nats-balanced":
+        _check_settled(server.url, options["nats.durable.name"], count)
+    return result.whole, {k: v / count * 1e6 for k, v in result.usage.items()}
+
+
+def _check_settled(url: str, durable: str, count: int) -> None:
+    """A rate counts only if everything is acknowledged; the consumer goes then."""
+
+    async def check() -> None:
+        client = await nats.connect(url)
+        info = await client.jetstream().consumer_info(_STREAM, durable)
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        if (floor, info.num_ack_pending) != (count, 0):
+            raise RuntimeError(f"ack floor {floor}, {info.num_ack_pending} pending, of {count}")
+        await client.jetstream().delete_consumer(_STREAM, durable)
+        await client.close()
+
+    asyncio.run(check())
+
+
+async def _plain(url: str, count: int) -> float:
+    """What a client does that pulls with nats-py and acknowledges each message."""
+    client = await nats.connect(url)
+    config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, max_ack_pending=10_000)
+    pull = await client.jetstream().pull_subscribe("", stream=_STREAM, config=config)
+    begun = time.perf_counter()
+    received = 0
+    while received < count:
+        for message in await pull.fetch(_PULL_BATCH, timeout=10):
+            await message.ack()
+            received += 1
+    await client.flush()
+    seconds = time.perf_counter() - begun
+    await pull.unsubscribe()
+    await client.close()
+    return received / seconds
+
+
+def _driver_alone(url: str, count: int) -> tuple[float, float]:
+    """Seconds that the driver takes to pull a batch, and to have its acks confirmed."""
+    options = {"nats.url": url, "nats.stream.name": _STREAM, "nats.durable.name": uuid.uuid4().hex}
+    settings = NatsSettings.from_options(options, flavor="balanced")
+    durable = settings.durable_name or ""
+    puller = Puller(settings, _STREAM, durable)
+    config = {
+        "durable_name": durable,
+        "ack_policy": "explicit",
+        "max_ack_pending": 2 * count,
+        "headers_only": True,
+    }
+    call = f"CONSUMER.DURABLE.CREATE.{_STREAM}.{durable}"
+    ask(puller.link, settings, call, {"stream_name": _STREAM, "config": config})
+    begun = time.perf_counter()
+    parts: list[Deliveries] = []
+    while (got := sum(map(len, parts))) < count:
+        parts.append(puller.pull(min(_AT_ONCE, count - got), None, 1.0).deliveries)
+    deliveries = Deliveries.of(parts)
+    pulled = time.perf_counter()
+    confirm(puller.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, DONE, 30.0)
+    acked = time.perf_counter()
+    puller.close()
+    _check_floor(settings, durable, count)
+    return pulled - begun, acked - pulled
+
+
+def _check_floor(settings: NatsSettings, durable: str, count: int) -> None:
+    puller = Puller(settings, _STREAM, durable)
+    info = ask(puller.link, settings, f"CONSUMER.INFO.{_STREAM}.{durable}")
+    if (info["ack_floor"]["stream_seq"], info["num_ack_pending"]) != (count, 0):
+        raise RuntimeError(f"not all of {count} are acknowledged: {info['ack_floor']}")
+    ask(puller.link, settings, f"CONSUMER.DELETE.{_STREAM}.{durable}")
+    puller.close()
+
+
+def _report(
+    count: int,
+    rates: dict[str, list[float]],
+    usage: dict[str, list[dict[str, float]]],
+    phases: dict[str, list[float]],
+    judge: bool,
+) -> dict[str, Any]:
+    print(f"\n{count:,} messages of {_SIZE} bytes, messages per second, acks included")
+    for side, label in LABELS.items():
+        raw = "  ".join(f"{rate:>9,.0f}" for rate in rates[side])
+        print(f"  {label:<50}{median(rates[side]):>10,.0f}   ({raw} )")
+    ratios = {
+        name: median(a / b for a, b in zip(rates[top], rates[low], strict=True))
+        for name, (top, low) in RATIOS.items()
+    }
+    for name, value in ratios.items():
+        verdict = ""
+        if judge and name in TARGETS:
+            met = "met" if value >= TARGETS[name] else "MISSED"
+            verdict = f"   (target {TARGETS[name]}: {met})"
+        print(f"  {name:<50}{value:>10.2f}{verdict}")
+    print("core-seconds per million messages of the whole query")
+    spent = {
+        side: {kind: median(each[kind] for each in runs) for kind in runs[0]}
+        for side, runs in usage.items()
+    }
+    for side, kinds in spent.items():
+        shown = "  ".join(f"{kind} {value:.2f}" for kind, value in kinds.items())
+        print(f"  {LABELS[side]:<50}{shown}")
+    busy = max(each[ELSEWHERE] for runs in usage.values() for each in runs)
+    print(f"  elsewhere at most {busy:.2f}: believe the ratios only where this is near zero")
+    size = min(_BATCH, count)
+    print(f"what the driver does alone for a batch of {size:,}, milliseconds")
+    for phase, seconds in phases.items():
+        raw = "  ".join(f"{1000 * each:.0f}" for each in seconds)
+        print(f"  {phase:<50}{1000 * median(seconds):>10.0f}   ({raw} )")
+    return {
+        **machine(),
+        "messages": count,
+        "rates": {side: [round(rate) for rate in values] for side, values in rates.items()},
+        "ratios": {name: round(value, 3) for name, value in ratios.items()},
+        "core_seconds_per_million": spent,
+        "seconds_of_a_batch": {"messages": size, **phases},
+    }
+
+
+if __name__ == "__main__":
+    main()
