@@ -23,7 +23,7 @@ from nats_spark_common.timestamps import ns_to_rfc3339
 from pyspark_nats_balanced import DefaultSource
 
 from .._support.admin import Admin
-from .._support.consuming import DURABLE, batch, consumer, drain, durable, start
+from .._support.consuming import DURABLE, batch, consumer, drain, durable, is_settled, start
 from .._support.options import options
 from .._support.reading import numbers
 
@@ -204,6 +204,50 @@ def test_an_end_is_for_batch_reads(nats_server: EmbeddedServer, stream: str) -> 
 def test_batch_reads_are_refused_with_a_way_out(nats_server: EmbeddedServer, stream: str) -> None:
     with pytest.raises(OptionError, match=r"trigger\(availableNow=True\)"):
         source(nats_server.url, stream).reader(SCHEMA)
+
+
+def permissions(stream: str, *, create: bool) -> str:
+    """The server configuration of a user who may do what the README names, and nothing else."""
+    allowed = [
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.CONSUMER.INFO.{stream}.{DURABLE}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{DURABLE}",
+        f"$JS.ACK.{stream}.{DURABLE}.>",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+    ]
+    if create:
+        allowed.append(f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{DURABLE}")
+        allowed.append(f"$JS.API.STREAM.CREATE.{stream}")
+    publish = ", ".join(f'"{subject}"' for subject in allowed)
+    user = (
+        f'user: spark, password: s, permissions: {{ publish: [{publish}], subscribe: "_INBOX.>" }}'
+    )
+    return f"authorization {{ users: [ {{ user: admin, password: a }}, {{ {user} }} ] }}"
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "leader"])
+def test_the_permissions_that_the_readme_names_are_enough(stream: str, direct: bool) -> None:
+    with EmbeddedServer(permissions(stream, create=False)) as server:
+        admin = Admin(server.url, user="admin", password="a")
+        admin.create_stream(stream, allow_direct=direct)
+        durable(admin, stream)
+        admin.fill(stream, 10)
+        with start(server.url, stream, user="spark", password="s") as driver:
+            assert numbers(drain(driver)) == list(range(1, 11))
+        assert is_settled(admin, stream)
+        admin.close()
+
+
+def test_to_create_takes_the_permissions_that_the_readme_names(stream: str) -> None:
+    with EmbeddedServer(permissions(stream, create=True)) as server:
+        admin = Admin(server.url, user="admin", password="a")
+        short = {"stream_subjects": f"{stream}.>", "user": "spark", "password": "s"}
+        with start(server.url, stream, **short) as driver:
+            position = driver.initial()
+            admin.fill(stream, 10)
+            assert numbers(drain(driver, position)) == list(range(1, 11))
+        admin.close()
 
 
 # What the checkpoint and the server disagree about.

@@ -168,10 +168,20 @@ class NatsSettings(BaseSettings):
     durable_name: ConsumerName | None = Field(
         None, description="balanced: the durable consumer, made if it is missing (required)"
     )
-    num_listeners: Count | None = Field(None, description="balanced: tasks that share a batch")
-    msg_ack_wait_secs: PositiveDuration = Field(60.0, description="balanced: ack wait")
-    msg_fetch_batch_size: Count | None = Field(None, description="balanced: messages of a pull")
-    msg_receive_wait_millis: Duration = Field(0.05, description="balanced: wait of a pull")
+    num_listeners: Count | None = Field(
+        None,
+        description="balanced: tasks that share a batch; by default nats.partitions, of at least "
+        "nats.min.range messages",
+    )
+    msg_ack_wait_secs: PositiveDuration = Field(
+        60.0, description="balanced: ack wait of a consumer that is created"
+    )
+    msg_fetch_batch_size: Count | None = Field(
+        None, description="balanced: most messages of a pull, of which a batch takes several"
+    )
+    msg_receive_wait_millis: Duration = Field(
+        0.05, description="balanced: how long a pull waits for further messages"
+    )
     pull_consumer_max_ack_pending: Count | None = Field(
         None, description="balanced: max_ack_pending of a consumer that is created"
     )
@@ -179,7 +189,7 @@ class NatsSettings(BaseSettings):
         None, description="balanced: max_batch of a consumer that is created"
     )
     idle_timeout_minutes: Duration | None = Field(
-        None, description="balanced: stop asking after so long without messages"
+        None, description="balanced: ask no more after so long without a message"
     )
     ack_none: bool = Field(False, description="balanced: read without acks")
     js_define_stream: bool = Field(True, description="balanced: create a missing stream")
