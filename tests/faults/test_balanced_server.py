@@ -66,8 +66,8 @@ def test_every_message_is_read_once_and_acknowledged_over_restarts_of_the_server
         query = table.writer(frame).start()
         try:
             wait_until(lambda: query.exception() or (query.lastProgress or {}).get("numInputRows"))
-            with repeatedly(lambda: how(server), every=1.0) as restarts:
-                wait_until(lambda: len(restarts) >= 5, seconds=60)
+            with repeatedly(lambda: how(server), every=0.7) as restarts:
+                wait_until(lambda: len(restarts) >= 4, seconds=60)
             wait_until(lambda: query.exception() or is_settled(admin, "S"), seconds=90, every=0.5)
             assert query.exception() is None, str(query.exception())
         finally:

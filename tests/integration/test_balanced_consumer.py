@@ -220,10 +220,11 @@ def permissions(stream: str, *, create: bool) -> str:
         allowed.append(f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{DURABLE}")
         allowed.append(f"$JS.API.STREAM.CREATE.{stream}")
     publish = ", ".join(f'"{subject}"' for subject in allowed)
-    user = (
-        f'user: spark, password: s, permissions: {{ publish: [{publish}], subscribe: "_INBOX.>" }}'
+    granted = f'{{ publish: [{publish}], subscribe: "_INBOX.>" }}'
+    return (
+        "authorization { users: [ { user: admin, password: a }, "
+        f"{{ user: spark, password: s, permissions: {granted} }} ] }}"
     )
-    return f"authorization {{ users: [ {{ user: admin, password: a }}, {{ {user} }} ] }}"
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "leader"])

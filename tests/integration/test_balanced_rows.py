@@ -103,21 +103,21 @@ def test_several_filter_subjects_need_a_server_that_knows_them(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("retention", [RetentionPolicy.LIMITS, RetentionPolicy.WORK_QUEUE])
-def test_every_message_is_read_once_and_acknowledged_in_a_cluster(
-    stream: str, retention: RetentionPolicy
-) -> None:
+def test_every_message_is_read_once_and_acknowledged_in_a_cluster() -> None:
+    retentions = [RetentionPolicy.LIMITS, RetentionPolicy.WORK_QUEUE]
     with cluster() as servers:
         admin = Admin(servers[0].url)
-        admin.create_stream(stream, num_replicas=3, retention=retention)
-        admin.fill(stream, 5_000)
-        rows = []
-        for server in servers:
-            with start(server.url, stream, max_messages_per_trigger="700") as driver:
-                # The next batch is pulled as this is acknowledged, and given back at the end.
-                rows += follow(driver, driver.initial(), 700)
-        with start(",".join(s.url for s in servers), stream) as driver:
-            rows += follow(driver, driver.initial(), 5_000 - len(rows))
-        wait_until(lambda: is_settled(admin, stream))
+        for retention in retentions:
+            stream = retention.name
+            admin.create_stream(stream, num_replicas=3, retention=retention)
+            admin.fill(stream, 5_000)
+            rows = []
+            for server in servers:
+                with start(server.url, stream, max_messages_per_trigger="700") as driver:
+                    # The next batch is pulled as this is acknowledged, and given back at the end.
+                    rows += follow(driver, driver.initial(), 700)
+            with start(",".join(s.url for s in servers), stream) as driver:
+                rows += follow(driver, driver.initial(), 5_000 - len(rows))
+            assert sorted(numbers(rows)) == list(range(1, 5_001))
+            wait_until(lambda name=stream: is_settled(admin, name))
         admin.close()
-    assert sorted(numbers(rows)) == list(range(1, 5_001))
