@@ -50,7 +50,6 @@ class ConsumerInfo:
         pending: messages that were never delivered yet.
         ack_pending: messages that were delivered and not acknowledged.
         redelivered: of these, how many more than once.
-        replicated: whether it has replicas.
         max_ack_pending, max_batch, max_bytes: limits of a pull; 0 where there is none.
     """
 
@@ -66,7 +65,6 @@ class ConsumerInfo:
     pending: int
     ack_pending: int
     redelivered: int
-    replicated: bool
     max_ack_pending: int
     max_batch: int
     max_bytes: int
@@ -89,7 +87,6 @@ class ConsumerInfo:
             pending=int(info["num_pending"]),
             ack_pending=int(info["num_ack_pending"]),
             redelivered=int(info["num_redelivered"]),
-            replicated=len((info.get("cluster") or {}).get("replicas") or ()) > 0,
             max_ack_pending=max(0, int(config.get("max_ack_pending") or 0)),
             max_batch=int(config.get("max_batch") or 0),
             max_bytes=int(config.get("max_bytes") or 0),

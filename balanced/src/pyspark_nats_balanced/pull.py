@@ -83,18 +83,12 @@ class Puller:
             self._link = link
         return self._link
 
-    def pull(
-        self, count: int, max_bytes: int | None, wait: float, *, replicated: bool = False
-    ) -> Pulled:
+    def pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
         """Pull up to ``count`` messages: those that are there.
 
         Args:
             max_bytes: bound of the bytes delivered, so that the server's queue does not overflow.
             wait: seconds to wait for the first one where there is none.
-            replicated: the consumer has replicas. Its messages wait for a quorum and its statuses
-                do not, so that a status overtakes them. The one that ends a pull for want of
-                messages (404) does not say how many are on their way: so the pull waits for them
-                until it is filled, or for all of ``wait``.
 
         Raises:
             JetStreamUnavailableError: nobody answers, or the consumer is gone.
@@ -105,7 +99,7 @@ class Puller:
         link = self.link
         self._pulls += 1
         inbox = f"{self._inbox}.{self._pulls}"
-        request: dict[str, int | bool] = {"batch": count, "no_wait": not replicated}
+        request: dict[str, int | bool] = {"batch": count, "no_wait": True}
         request["expires"] = max(round(wait * _NS), 1_000_000)
         if max_bytes:
             request["max_bytes"] = max_bytes
@@ -126,6 +120,8 @@ class Puller:
                 prefix = frames.ack_prefix or prefix
                 if frames.status is not None:
                     status = frames.status
+                    # A replicated consumer's messages wait for a quorum and its statuses do not:
+                    # some may still be on their way.
                     expected = got if status.unsent is None else count - status.unsent
                 for event in frames.others:
                     link.handle(event)

@@ -272,8 +272,6 @@ class Query:
         got = 0
         while got < most:
             count = min(most - got, at_once) if max_bytes else 1
-            if info.replicated and self._left is None and not parts:
-                count = 1  # so that the wait for a first message ends with it
             pulled = self._pull(count, max_bytes, wait)
             parts.append(self._sift(pulled))
             got += len(pulled.deliveries)
@@ -302,10 +300,7 @@ class Query:
         return fresh
 
     def _pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
-        replicated = self._info is not None and self._info.replicated
-        return self._asking(
-            lambda: self._puller.pull(count, max_bytes, wait, replicated=replicated)
-        )
+        return self._asking(lambda: self._puller.pull(count, max_bytes, wait))
 
     def _acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
         if self._settings.ack_none:
