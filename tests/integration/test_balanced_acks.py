@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,9 +13,11 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, RetentionPolicy
 from pyspark.sql.datasource import CaseInsensitiveDict
 
-from nats_spark_common import OptionError
+from nats_spark_common import NatsSettings, OptionError
 from nats_spark_common.embedded import EmbeddedServer
 from pyspark_nats_balanced import DefaultSource
+from pyspark_nats_balanced.acks import DONE, confirm
+from pyspark_nats_balanced.pull import Puller
 
 from .._support.admin import Admin, wait_until
 from .._support.consuming import DURABLE, batch, consumer, drain, durable, follow, is_settled, start
@@ -125,7 +130,7 @@ def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
 ) -> None:
     server_admin.create_stream(stream)
     server_admin.fill(stream, 100)
-    with start(server.url, stream) as driver:
+    with start(server.url, stream, fail_on_data_loss="false") as driver:
         position = driver.initial()
         end, rows = batch(driver, position)
         position = driver.latest(end)
@@ -151,7 +156,7 @@ def test_the_checkpoint_remembers_what_was_committed_long_ago(
             rows += more
     admin.run(admin.js.delete_consumer(stream, DURABLE))
     durable(admin, stream)
-    with start(nats_server.url, stream) as driver:
+    with start(nats_server.url, stream, fail_on_data_loss="false") as driver:
         assert drain(driver, position) == []
     assert is_settled(admin, stream)
 
@@ -254,3 +259,34 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     assert is_settled(server_admin, stream)
     left = 101 if retention == RetentionPolicy.LIMITS else 0
     assert server_admin.info(stream).state.messages == left
+
+
+def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) -> None:
+    with EmbeddedServer() as server:
+        admin = Admin(server.url)
+        admin.create_stream(stream)
+        durable(admin, stream)
+        admin.fill(stream, 100)
+        settings = NatsSettings.from_options(
+            options(server.url, stream_name=stream, durable_name=DURABLE)
+        )
+        puller = Puller(settings, stream, DURABLE)
+        pulled = puller.pull(100, None, 1.0)
+        os.kill(server.pid, signal.SIGSTOP)
+        done = threading.Event()
+
+        def acknowledge() -> None:
+            confirm(puller.link, pulled.ack_prefix, pulled.deliveries, DONE, 20.0)
+            done.set()
+
+        thread = threading.Thread(target=acknowledge)
+        thread.start()
+        try:
+            assert not done.wait(0.5)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        thread.join(20)
+        assert done.is_set()
+        assert is_settled(admin, stream)
+        puller.close()
+        admin.close()

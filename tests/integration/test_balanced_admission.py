@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_after_the_idle_timeout_the_server_is_not_asked_any_more(
 
         def asleep() -> bool:
             assert driver.latest(position) == position
-            return driver.reader._running.asleep
+            return driver.reader._running.admission.asleep
 
         wait_until(asleep)
         admin.fill(stream, 5)
@@ -179,3 +180,48 @@ def test_the_progress_shows_the_consumer(
             "redelivered": 0,
             "ackFloor": 0,
         }
+
+
+def test_a_query_to_the_present_end_passes_over_what_it_has_committed(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 500)
+    with start(nats_server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+        assert driver.latest(end) == end
+    admin.run(admin.js.delete_consumer(stream, DURABLE))
+    durable(admin, stream)
+    admin.fill(stream, 500)
+    short = {"max_messages_per_trigger": "100", "fail_on_data_loss": "false"}
+    with start(nats_server.url, stream, **short) as driver:
+        driver.reader.prepareForTriggerAvailableNow()
+        assert numbers(drain(driver, end)) == list(range(501, 1_001))
+
+
+def test_a_batch_longer_than_the_idle_timeout_puts_nobody_to_sleep(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream, idle_timeout_minutes="0.005") as driver:  # 300 ms
+        end, _ = batch(driver, driver.initial())
+        admin.fill(stream, 10)
+        time.sleep(0.5)  # the batch takes this long
+        assert numbers(drain(driver, end)) == list(range(11, 21))
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_batch": 7}, {"max_expires": 20_000_000}, {"max_bytes": 70_000}], ids=str
+)
+def test_the_limits_of_an_existing_consumer_are_kept(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, limit: dict[str, int]
+) -> None:
+    admin.create_stream(stream)
+    config = {"durable_name": DURABLE, "ack_policy": "explicit", **limit}
+    call = f"CONSUMER.DURABLE.CREATE.{stream}.{DURABLE}"
+    admin.api(call, stream_name=stream, config=config)
+    admin.fill(stream, 3_000, size=100)
+    with start(nats_server.url, stream) as driver:
+        assert numbers(drain(driver)) == list(range(1, 3_001))
+    assert is_settled(admin, stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,24 +311,112 @@ def test_where_loss_is_accepted_a_deleted_consumer_is_made_anew(
     assert numbers(rows) == list(range(1, 16))
 
 
-def test_a_recreated_stream_is_loss(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
-    admin.create_stream(stream)
-    admin.fill(stream, 10)
-    with start(nats_server.url, stream) as driver:
-        position = driver.initial()
-        end, _ = batch(driver, position)
+def test_a_consumer_made_anew_by_somebody_else_is_told(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    with start(server.url, stream) as driver:
+        end, _ = batch(driver, driver.initial())
+        assert driver.latest(end) == end
+        server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
+        server_admin.fill(stream, 5)
+        durable(server_admin, stream, deliver_policy=DeliverPolicy.NEW)
+        server_admin.fill(stream, 1)
+        with pytest.raises(ConsumerNotFoundError, match="was deleted and created again"):
+            driver.latest(end)
+    with (
+        start(server.url, stream) as driver,
+        pytest.raises(ConsumerNotFoundError, match="was deleted and created again"),
+    ):
+        driver.latest(end)
+
+
+def recreate(admin: Admin, stream: str, count: int) -> None:
     admin.delete_stream(stream)
     admin.create_stream(stream)
     durable(admin, stream)
-    admin.fill(stream, 10)
-    with (
-        start(nats_server.url, stream) as driver,
-        pytest.raises(DataLossError, match="was deleted and created again"),
-    ):
+    admin.fill(stream, count)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "down"])
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "logged"])
+def test_a_recreated_stream_is_loss_and_its_messages_are_not_acknowledged(
+    server: EmbeddedServer, server_admin: Admin, stream: str, running: bool, committed: bool
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    driver = start(server.url, stream)
+    end, _ = batch(driver, driver.initial())
+    if committed:
+        assert driver.latest(end) == end
+    if not running:
+        driver.reader.stop()
+        driver = start(server.url, stream)
+    recreate(server_admin, stream, 10)
+    with driver, pytest.raises((DataLossError, ConsumerNotFoundError), match="created again"):
         driver.latest(end)
-    with start(nats_server.url, stream, fail_on_data_loss="false") as driver:
-        assert driver.rows(position, end) == []
-        assert numbers(drain(driver, end)) == list(range(1, 11))
+    info = consumer(server_admin, stream)
+    assert (info.ack_floor.stream_seq, info.num_pending + info.num_ack_pending) == (0, 10)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "down"])
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "logged"])
+def test_where_loss_is_accepted_a_recreated_stream_is_read_from_its_beginning(
+    server: EmbeddedServer, server_admin: Admin, stream: str, running: bool, committed: bool
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    driver = start(server.url, stream, fail_on_data_loss="false")
+    position = driver.initial()
+    end, _ = batch(driver, position)
+    if committed:
+        assert driver.latest(end) == end
+    if not running:
+        driver.reader.stop()
+        driver = start(server.url, stream, fail_on_data_loss="false")
+    recreate(server_admin, stream, 30)
+    with driver:
+        if not committed:
+            assert driver.rows(position, end) == []
+        assert numbers(drain(driver, end)) == list(range(1, 31))
+    assert is_settled(server_admin, stream)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_stream_restored_from_an_older_state_is_loss(
+    stream: str, tmp_path: Path, lenient: bool
+) -> None:
+    store, older = tmp_path / "store", tmp_path / "older"
+    with EmbeddedServer(store_dir=store) as server:
+        admin = Admin(server.url)
+        admin.create_stream(stream)
+        durable(admin, stream)
+        admin.fill(stream, 50)
+        admin.close()
+        server.kill()
+        shutil.copytree(store, older)
+        server.start()
+        admin = Admin(server.url)
+        admin.fill(stream, 50)
+        with start(server.url, stream) as driver:
+            end, _ = batch(driver, driver.initial())
+            assert driver.latest(end) == end
+        admin.close()
+        server.kill()
+        shutil.rmtree(store)
+        shutil.copytree(older, store)
+        server.start()
+        admin = Admin(server.url)
+        admin.fill(stream, 70)  # other messages under the sequences from 51 on
+        accepted = str(not lenient).lower()
+        with start(server.url, stream, fail_on_data_loss=accepted) as driver:
+            if lenient:
+                assert set(range(51, 121)) <= set(numbers(drain(driver, end)))
+            else:
+                with pytest.raises(DataLossError, match="another message at sequence 51"):
+                    driver.latest(end)
+        admin.close()
 
 
 def test_a_checkpoint_of_another_consumer_is_refused(

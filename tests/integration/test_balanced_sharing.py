@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from nats.js.api import RetentionPolicy
 
-from nats_spark_common import DataLossError
+from nats_spark_common import DataLossError, NatsSettings
 from nats_spark_common.embedded import EmbeddedServer
+from pyspark_nats_balanced.fetch import Source, read_messages
 
 from .._support.admin import Admin, wait_until
 from .._support.consuming import DURABLE, batch, drain, durable, follow, is_settled, start
+from .._support.options import options
 from .._support.reading import numbers
 
 
@@ -145,3 +148,52 @@ def test_what_another_member_has_acknowledged_meanwhile_is_no_loss(
         assert driver.rows(position, end) == []
         assert drain(driver, end) == []
     assert is_settled(server_admin, stream)
+
+
+def test_messages_that_gave_way_to_newer_ones_of_their_subject_are_no_loss(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream, max_msgs_per_subject=1)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream) as driver:
+        position = driver.initial()
+        end = driver.latest(position)
+        admin.publish(f"{stream}.3", b"newer")
+        rows = driver.rows(position, end) + drain(driver, end)
+    assert numbers(rows) == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+    assert is_settled(admin, stream)
+
+
+def test_a_batch_that_is_planned_twice_is_the_same_twice(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """As Spark plans the union of a frame with itself."""
+    admin.create_stream(stream, retention=RetentionPolicy.WORK_QUEUE)
+    admin.fill(stream, 20)
+    with start(nats_server.url, stream, msg_ack_wait_secs="1") as driver:
+        position = driver.initial()
+        end, rows = batch(driver, position)
+    with start(nats_server.url, stream) as other:  # takes over after the ack wait
+        assert numbers(follow(other, other.initial(), 20)) == numbers(rows)
+    with start(nats_server.url, stream) as driver:
+        assert driver.rows(position, end) == []
+        assert driver.rows(position, end) == []
+
+
+def test_large_messages_far_apart_do_not_overrun_the_server(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    large = b"x" * 200_000
+    server_admin.publish_many(
+        (f"{stream}.{i % 10}", large if i % 10 == 0 else b"small") for i in range(1_000)
+    )
+    with start(server.url, stream, num_listeners="2") as driver:
+        position = driver.initial()
+        deliveries = driver.latest(position)
+        source = Source(stream, deliveries["created"], True, False)
+        settings = NatsSettings.from_options(options(server.url))
+        seqs = np.arange(1, 1_001)
+        parts = read_messages(settings, source, seqs, frozenset({"content"}))
+        sizes = [len(each) for part in parts for each in part.columns["content"].to_pylist()]
+    assert sizes == [200_000 if i % 10 == 0 else 5 for i in range(1_000)]

@@ -365,8 +365,9 @@ def test_regular_answers_take_the_fast_way(origin: Origin, headers: bool) -> Non
     before, *segments = stream.split(b" " + SID + b" $JS.ACK.")
     found = _fast(before, segments[:-1])  # the last message may be cut, and is read with care
     assert found is not None
-    numbers = [each.numbers for each in told[:-1]]
-    assert (rows(found[0]), found[1].encode()) == (numbers, origin.prefix)
+    columns, prefix = found
+    numbers = [(seq, number, count) for count, seq, number in columns[:, :3].tolist()]
+    assert (numbers, prefix.encode()) == ([each.numbers for each in told[:-1]], origin.prefix)
 
 
 # The end of a pull.

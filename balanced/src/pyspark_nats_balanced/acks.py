@@ -46,7 +46,10 @@ def confirm(
         _send(link, unconfirmed, word)
         reply = link.request(last, word.encode(), timeout)
         if reply.header and header_status(reply.header)[0] == NO_RESPONDERS:
-            raise JetStreamUnavailableError(f"nobody takes the acks at {prefix}")
+            raise JetStreamUnavailableError(
+                f"nobody takes the acks at {prefix}.>: the consumer is gone, or its server, or "
+                "these subjects are not imported into this account"
+            )
 
 
 def tell(link: Connection, prefix: str, deliveries: Deliveries, word: str) -> None:

@@ -34,26 +34,30 @@ class Deliveries:
         return Deliveries(none, none, none)
 
     @staticmethod
+    def joined(parts: Sequence[Deliveries]) -> Deliveries:
+        """Parts one behind the other, as they are."""
+        return Deliveries(
+            *(
+                np.concatenate([np.zeros(0, np.int64), *(getattr(part, name) for part in parts)])
+                for name in ("seqs", "consumer_seqs", "counts")
+            )
+        )
+
+    @staticmethod
     def of(parts: Sequence[Deliveries]) -> Deliveries:
         """Deliveries in any order as one; of a message that came twice, the last delivery."""
-        if not parts:
-            return Deliveries.empty()
-        seqs, consumer_seqs, counts = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("seqs", "consumer_seqs", "counts")
-        )
-        if (seqs[1:] > seqs[:-1]).all():
-            return Deliveries(seqs, consumer_seqs, counts)
-        order = np.lexsort((consumer_seqs, seqs))
-        last = np.append(np.diff(seqs[order]) != 0, True)
-        order = order[last]
-        return Deliveries(seqs[order], consumer_seqs[order], counts[order])
+        found = Deliveries.joined(parts)
+        if (found.seqs[1:] > found.seqs[:-1]).all():
+            return found
+        order = np.lexsort((found.consumer_seqs, found.seqs))
+        last = np.append(np.diff(found.seqs[order]) != 0, True)
+        return found.select(order[last])
 
     def __len__(self) -> int:
         return len(self.seqs)
 
-    def select(self, which: npt.NDArray[np.bool_] | slice) -> Deliveries:
-        """Those that a mask or a slice picks."""
+    def select(self, which: npt.NDArray[np.bool_] | Int64s | slice) -> Deliveries:
+        """Those that a mask, indices or a slice pick."""
         return Deliveries(self.seqs[which], self.consumer_seqs[which], self.counts[which])
 
     def split(self, pieces: int) -> list[Deliveries]:

@@ -28,9 +28,13 @@ _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _CONSUMER_NOT_FOUND = 10014
+_CONSUMER_EXISTS = 10148
 
 #: Servers from this version on can put a consumer back to its ack floor.
 RESET_VERSION = (2, 14)
+
+#: ... and can be told to create a consumer only if there is none of its name (ADR-42).
+CREATE_ACTION_VERSION = (2, 10)
 
 #: Batches whose messages may await their acks at a time, of all queries that share a consumer.
 _BATCHES_PENDING = 4
@@ -50,7 +54,10 @@ class ConsumerInfo:
         pending: messages that were never delivered yet.
         ack_pending: messages that were delivered and not acknowledged.
         redelivered: of these, how many more than once.
-        max_ack_pending, max_batch, max_bytes: limits of a pull; 0 where there is none.
+        max_deliver: how often a message is delivered at most; 0 without a limit.
+        max_ack_pending, max_batch, max_bytes, max_expires: limits of a pull (the last in seconds);
+            0 where there is none.
+        grouped: whether pulls have to name a priority group.
     """
 
     name: str
@@ -68,6 +75,9 @@ class ConsumerInfo:
     max_ack_pending: int
     max_batch: int
     max_bytes: int
+    max_expires: float
+    max_deliver: int
+    grouped: bool
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> ConsumerInfo:
@@ -90,6 +100,9 @@ class ConsumerInfo:
             max_ack_pending=max(0, int(config.get("max_ack_pending") or 0)),
             max_batch=int(config.get("max_batch") or 0),
             max_bytes=int(config.get("max_bytes") or 0),
+            max_expires=int(config.get("max_expires") or 0) / _NS,
+            max_deliver=max(0, int(config.get("max_deliver") or 0)),
+            grouped=bool(config.get("priority_groups")),
         )
 
 
@@ -213,6 +226,11 @@ class Durable:
                 f"{which} is a push consumer, which cannot be shared by tasks: "
                 "name a pull consumer, or one that does not exist yet"
             )
+        if info.grouped:
+            raise UnsupportedConsumerError(
+                f"{which} has priority groups, which this source does not name in its pulls: "
+                "name a consumer without"
+            )
         wanted = "none" if self._settings.ack_none else "explicit"
         if info.ack_policy != wanted:
             remedy = {
@@ -232,12 +250,29 @@ class Durable:
     def _create(self, stream: StreamInfo) -> None:
         config = self._config(stream)
         call = f"CONSUMER.DURABLE.CREATE.{self.stream}.{self.name}"
-        self._control.api(call, {"stream_name": self.stream, "config": config})
+        request = {"stream_name": self.stream, "config": config}
+        if self._control.server_version >= CREATE_ACTION_VERSION:
+            request["action"] = "create"
+        try:
+            self._control.api(call, request)
+        except ServerError as error:
+            if error.err_code == _CONSUMER_EXISTS:  # somebody was faster
+                return
+            told = ", ".join(f"{key}={value}" for key, value in config.items())
+            raise ServerError(
+                f"nats.durable.name={self.name}: the server refuses to create the consumer: "
+                f"{error.description} ({told}); see nats.ack.none, nats.stream.subjects and "
+                "nats.pull.consumer.max.*, or create it yourself",
+                error.code,
+                error.err_code,
+                error.description,
+            ) from None
         _log.info("created consumer %s on stream %s", self.name, self.stream)
 
     def _config(self, stream: StreamInfo) -> dict[str, Any]:
         settings = self._settings
         config: dict[str, Any] = {
+            "name": self.name,
             "durable_name": self.name,
             "ack_policy": "none" if settings.ack_none else "explicit",
             "replay_policy": "instant",

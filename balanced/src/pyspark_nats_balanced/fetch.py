@@ -97,8 +97,9 @@ def read_messages(
     info = ask_anew(settings, f"STREAM.INFO.{source.stream}")
     if info["created"] != source.created:
         raise DataLossError(recreated(source.stream, source.created, info["created"]))
+    overwritten = int(info["config"].get("max_msgs_per_subject") or 0) > 0
     if missing.any():
-        _tell(settings, source, seqs[missing])
+        _tell(settings, source, seqs[missing], overwritten)
 
 
 def _read(
@@ -136,9 +137,12 @@ def _singly(
             time.sleep(retry.pause(failures - 1))
 
 
-def _tell(settings: NatsSettings, source: Source, lost: Int64s) -> None:
+def _tell(settings: NatsSettings, source: Source, lost: Int64s, overwritten: bool) -> None:
     first, last = int(lost[0]), int(lost[-1])
     which = f"message {first}" if len(lost) == 1 else f"{len(lost)} messages from {first} to {last}"
+    if overwritten:
+        _log.info("stream %r: %s of the batch gave way to newer ones", source.stream, which)
+        return
     if source.elsewhere:
         _log.warning(
             "stream %r: %s of the batch were acknowledged by another member of the consumer, or "
@@ -148,10 +152,11 @@ def _tell(settings: NatsSettings, source: Source, lost: Int64s) -> None:
         )
         return
     words = (
-        f"stream {source.stream!r}: {which} of the batch were removed (by a purge, a delete or the "
-        "stream's limits) after the consumer had delivered them and before they were read. Keep "
-        "messages longer than a batch can take, or set nats.fail.on.data.loss=false to go on "
-        "with what is there"
+        f"stream {source.stream!r}: {which} of the batch were removed (by a purge, a delete, the "
+        "stream's limits, or another member of the consumer to which they were delivered after "
+        "the ack wait) after they had been delivered and before they were read. Keep messages and "
+        "the ack wait longer than the query can be held up, or set nats.fail.on.data.loss=false "
+        "to go on with what is there"
     )
     if settings.fail_on_data_loss:
         raise DataLossError(words)

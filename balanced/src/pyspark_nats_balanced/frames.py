@@ -25,6 +25,8 @@ from nats_spark_common.protocol import Event, Msg, header_pairs, header_status, 
 from .deliveries import Deliveries
 
 ACK = b"$JS.ACK."
+#: The numbers of an ack subject, in their order behind the prefix.
+_COUNT, _SEQ, _CONSUMER_SEQ, _TIME = range(4)
 
 
 class Status(NamedTuple):
@@ -44,6 +46,7 @@ class Frames:
 
     Attributes:
         deliveries: the consumer's messages, in the order in which they came.
+        times: when each was stored, in nanoseconds since the epoch.
         ack_prefix: what the subjects of their acks begin with, without the last dot; empty where
             there was no message.
         status: the end of the pull, None while it goes on.
@@ -52,6 +55,7 @@ class Frames:
     """
 
     deliveries: Deliveries
+    times: Int64s
     ack_prefix: str
     status: Status | None
     others: list[Event]
@@ -81,16 +85,11 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     found = _fast(segments[0], segments[1:-1])
     if found is None:
         return _carefully(data, sid, inbox)
-    deliveries, prefix = found
+    columns, prefix = found
     rest = _carefully(data[last:], sid, inbox)
-    parts = (deliveries, rest.deliveries)
     return Frames(
-        Deliveries(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("seqs", "consumer_seqs", "counts")
-            )
-        ),
+        Deliveries.joined([_deliveries(columns), rest.deliveries]),
+        np.concatenate((columns[:, _TIME], rest.times)),
         prefix,
         rest.status,
         rest.others,
@@ -98,8 +97,8 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     )
 
 
-def _fast(before: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None:
-    """The messages of whole frames; None if anything is irregular.
+def _fast(before: bytes, segments: list[bytes]) -> tuple[Int64s, str] | None:
+    """The numbers of whole frames, a row each, and their prefix; None if anything is irregular.
 
     Args:
         before: what stands before the first mark.
@@ -127,13 +126,12 @@ def _fast(before: bytes, segments: list[bytes]) -> tuple[Deliveries, str] | None
     between = b"".join([b"\r\n", before, *tails])
     if not between.count(b"\r\n" + kind) == between.count(b"\r") == count + 1:
         return None
-    delivered, seqs, consumer_seqs = (columns[:, i].copy() for i in range(3))
-    return Deliveries(seqs, consumer_seqs, delivered), (ACK + prefix[:-1]).decode()
+    return columns, (ACK + prefix[:-1]).decode()
 
 
 def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     events, consumed = parse(data)
-    found: list[tuple[int, int, int]] = []
+    found: list[tuple[int, ...]] = []
     prefix = ""
     status = None
     others: list[Event] = []
@@ -145,9 +143,14 @@ def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
             found.append(numbers)
         elif event.subject == inbox:
             status = _status(event.header)
-    columns = np.array(found, np.int64).reshape(-1, 3).T
-    deliveries = Deliveries(columns[1].copy(), columns[2].copy(), columns[0].copy())
-    return Frames(deliveries, prefix, status, others, consumed)
+    columns = np.array(found, np.int64).reshape(-1, _TIME + 1)
+    return Frames(_deliveries(columns), columns[:, _TIME], prefix, status, others, consumed)
+
+
+def _deliveries(columns: Int64s) -> Deliveries:
+    return Deliveries(
+        columns[:, _SEQ].copy(), columns[:, _CONSUMER_SEQ].copy(), columns[:, _COUNT].copy()
+    )
 
 
 def _status(header: bytes) -> Status:
@@ -156,12 +159,11 @@ def _status(header: bytes) -> Status:
     return Status(code, words, int(unsent) if unsent.isdigit() else None)
 
 
-def _origin(reply: bytes) -> tuple[str, tuple[int, int, int]]:
-    """The prefix of an ack subject; times delivered, stream and consumer sequence."""
+def _origin(reply: bytes) -> tuple[str, tuple[int, ...]]:
+    """The prefix of an ack subject, and the numbers behind it up to the time."""
     tokens = reply.split(b".")
     named = 4 if len(tokens) == 9 else 6
-    numbers = tokens[named : named + 3]
+    numbers = tokens[named : named + _TIME + 1]
     if len(tokens) < 9 or len(tokens) == 10 or not all(map(bytes.isdigit, numbers)):
         raise ProtocolError(f"not the ack subject of a message: {reply[:200]!r}")
-    delivered, seq, consumer_seq = map(int, numbers)
-    return b".".join(tokens[:named]).decode(), (delivered, seq, consumer_seq)
+    return b".".join(tokens[:named]).decode(), tuple(map(int, numbers))

@@ -19,12 +19,16 @@ _BEATS = 3
 
 
 class Keeper:
-    """A thread that sends ``+WPI`` for held messages, three times in each ack wait."""
+    """A thread that sends ``+WPI`` for held messages, three times in each ack wait.
+
+    Attributes:
+        interval: seconds between two heartbeats.
+    """
 
     def __init__(self, settings: NatsSettings, ack_wait: float) -> None:
         """``ack_wait`` is in seconds; the shortest of the consumer's backoff, if it has one."""
         self._settings = settings
-        self._interval = ack_wait / _BEATS
+        self.interval = ack_wait / _BEATS
         self._held: list[Deliveries] = []
         self._prefix = ""
         self._changed = threading.Condition()
@@ -32,6 +36,11 @@ class Keeper:
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="nats-keeper", daemon=True)
         self._thread.start()
+
+    def pace(self, ack_wait: float) -> None:
+        """The consumer's ack wait is (now) this many seconds."""
+        with self._changed:
+            self.interval = ack_wait / _BEATS
 
     def hold(self, prefix: str, deliveries: Deliveries, at_once: bool = False) -> None:
         """Keep messages from being delivered again, until `release`.
@@ -66,7 +75,7 @@ class Keeper:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._now or self._ended, self._interval)
+                self._changed.wait_for(lambda: self._now or self._ended, self.interval)
                 if self._ended:
                     return
                 self._now = False
@@ -80,5 +89,7 @@ class Keeper:
                 tell(link, prefix, held, IN_PROGRESS)
         except NatsSparkError as error:
             _log.warning(
-                "the server was not told that %d messages are in work: %s", len(held), error
+                "%d messages are in work, but the server was not told: %s", len(held), error
             )
+        except Exception:  # nothing may end the heartbeats of a batch that goes on
+            _log.exception("%d messages are in work, but the server was not told", len(held))

@@ -1,8 +1,9 @@
 """A batch as it stands in Spark's checkpoint: exactly these messages.
 
 JSON: ``{"v":1,"stream":"ORDERS","created":"…","consumer":"spark","ack":"$JS.ACK.ORDERS.spark",
-"batch":17,"messages":100000,"runs":"…","done":"…"}``. ``runs`` are the messages of the batch that
-ends here, `Deliveries.pack`; ``done`` what the query had committed before, `Intervals.pack`.
+"consumerCreated":"…","batch":17,"messages":100000,"newest":1714564800123456789,"runs":"…",
+"done":"…"}``. ``runs`` are the messages of the batch that ends here, `Deliveries.pack`; ``done``
+what the query had committed before, `Intervals.pack`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from .intervals import Intervals
 
 _VERSION = 1
 
-#: Intervals of committed messages that an offset keeps. A consumer that nobody shares needs one.
-HISTORY = 20_000
+#: Intervals of committed messages that an offset keeps: a batch at least, where no two messages are
+#: adjacent. A consumer of a whole stream that nobody shares needs one for all.
+HISTORY = 100_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Offset:
         batch: number of the batch in this checkpoint, from 1; 0 is the start of the query.
         deliveries: the messages of the batch.
         done: messages that were committed before the batch: the newest of them.
+        consumer_created: creation time of the consumer, as ``created`` is the stream's.
+        newest: when the newest message of this and all batches before was stored, in nanoseconds
+            since the epoch. A message that comes under a committed sequence and is newer than that
+            is another one.
     """
 
     stream: str
@@ -42,6 +48,8 @@ class Offset:
     batch: int = 0
     deliveries: Deliveries = field(default_factory=Deliveries.empty)
     done: Intervals = field(default_factory=Intervals.empty)
+    consumer_created: str = ""
+    newest: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As Spark logs it."""
@@ -50,9 +58,11 @@ class Offset:
             "stream": self.stream,
             "created": self.created,
             "consumer": self.consumer,
+            "consumerCreated": self.consumer_created,
             "ack": self.ack_prefix,
             "batch": self.batch,
             "messages": len(self.deliveries),
+            "newest": self.newest,
             "runs": self.deliveries.pack(),
             "done": self.done.newest(HISTORY).pack(),
         }
@@ -71,6 +81,8 @@ class Offset:
                 batch=int(logged["batch"]),
                 deliveries=Deliveries.unpack(logged["runs"]),
                 done=Intervals.unpack(logged["done"]),
+                consumer_created=str(logged["consumerCreated"]),
+                newest=int(logged["newest"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise OptionError(

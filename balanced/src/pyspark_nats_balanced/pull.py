@@ -10,16 +10,19 @@ import secrets
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from nats_spark_common.connecting import connect
 from nats_spark_common.errors import JetStreamUnavailableError, ServerError
 from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
+from nats_spark_common.messages import Int64s
 from nats_spark_common.protocol import pub
 from nats_spark_common.retry import UNREACHED
 from nats_spark_common.settings import NatsSettings
 from nats_spark_common.wire import Connection
 
 from .deliveries import Deliveries
-from .frames import Status, decode
+from .frames import Frames, Status, decode
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +40,15 @@ class Pulled:
     """What a pull brought.
 
     Attributes:
+        deliveries: in the order in which they came.
+        times: when each message was stored, in nanoseconds since the epoch.
         ack_prefix: as `Frames.ack_prefix`.
         drained: whether the consumer had no more to give.
         too_large: whether not even one message fitted the bytes that were asked for.
     """
 
     deliveries: Deliveries
+    times: Int64s
     ack_prefix: str
     drained: bool
     too_large: bool
@@ -103,7 +109,7 @@ class Puller:
         request["expires"] = max(round(wait * _NS), 1_000_000)
         if max_bytes:
             request["max_bytes"] = max_bytes
-        parts: list[Deliveries] = []
+        parts: list[Frames] = []
         prefix = ""
         got = 0
         expected = count
@@ -115,7 +121,7 @@ class Puller:
                 block = link.block(deadline, self._subject)
                 frames = decode(block, self._sid.encode(), inbox.encode())
                 link.consume(frames.consumed)
-                parts.append(frames.deliveries)
+                parts.append(frames)
                 got += len(frames.deliveries)
                 prefix = frames.ack_prefix or prefix
                 if frames.status is not None:
@@ -131,7 +137,9 @@ class Puller:
                 raise
             _log.warning("a pull broke off after %d messages: %s", got, error)
         drained, too_large = self._end(status, got)
-        return Pulled(Deliveries.of(parts), prefix, drained, too_large)
+        deliveries = Deliveries.joined([part.deliveries for part in parts])
+        times = np.concatenate([np.zeros(0, np.int64), *(part.times for part in parts)])
+        return Pulled(deliveries, times, prefix, drained, too_large)
 
     def _end(self, status: Status | None, got: int) -> tuple[bool, bool]:
         """Whether the consumer has no more, and whether a message is too large for the pull."""

@@ -11,9 +11,12 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
-from nats_spark_common.admission import Pace, worth_a_batch
+import numpy as np
+
+from nats_spark_common import loss
 from nats_spark_common.errors import (
     ConsumerNotFoundError,
     DataLossError,
@@ -21,12 +24,12 @@ from nats_spark_common.errors import (
     OptionError,
 )
 from nats_spark_common.jetstream import StreamInfo
-from nats_spark_common.loss import recreated
-from nats_spark_common.messages import Int64s
 from nats_spark_common.retry import LOST, retrying
 from nats_spark_common.settings import NatsSettings
 
+from . import words
 from .acks import DONE, NOT_NOW, confirm
+from .admitting import Admission
 from .deliveries import Deliveries
 from .durable import ConsumerInfo, Durable
 from .fetch import Source
@@ -51,58 +54,62 @@ _DIRECT_VERSION = (2, 9)
 
 
 class Query:
-    """The driver's side of a query; close it at its end.
-
-    Attributes:
-        available_now: end with what is there when the query starts.
-        asleep: ``nats.idle.timeout.minutes`` have passed without a message.
-    """
+    """The driver's side of a query; close it at its end."""
 
     def __init__(self, settings: NatsSettings) -> None:
         """Connect. Raises as `Durable` does."""
         self._settings = settings
         self._durable = Durable(settings)
         self._puller = Puller(settings, self._durable.stream, self._durable.name)
-        target = settings.target_batch_duration
-        self._pace = Pace(target) if target else None
+        self.admission = Admission(settings, time.monotonic())
         self._keeper: Keeper | None = None
+        # The stream and the consumer that the position rests on.
         self._info: ConsumerInfo | None = None
-        self._batch: Offset | None = None  # offered to Spark, and not committed yet
-        self._planned = False  # ... and in the checkpoint
-        self._settled = 0
-        self._done = Intervals.empty()
-        self._ack_prefix = f"$JS.ACK.{self._durable.stream}.{self._durable.name}"
         self._created = ""
-        self._reached = 0  # highest sequence that the consumer has delivered
-        self._left: int | None = None
-        self._last_batch = self._last_message = time.monotonic()
-        self.available_now = False
-        self.asleep = False
+        self._ack_prefix = f"$JS.ACK.{self._durable.stream}.{self._durable.name}"
+        self._delivered = 0  # highest stream sequence that the consumer has delivered
+        self._delivery = 0  # highest consumer sequence that was pulled
+        # What is committed: the messages, and when the newest of them was stored.
+        self._done = Intervals.empty()
+        self._newest = 0
+        self._settled = 0
+        # What is offered to Spark and not committed yet.
+        self._batch: Offset | None = None
+        self._planned = False  # ... and stands in the checkpoint
+        self._replayed = False  # ... of a former run
 
     def close(self) -> None:
-        """Give back what was pulled and is in no checkpoint, and end the connections."""
-        if self._keeper is not None:
-            prefix, held = self._keeper.held()
-            self._keeper.close()
-            if len(held) and not self._planned:
-                timeout = self._settings.request_timeout
-                try:
+        """Give back what was pulled and is not planned by Spark yet, and end the connections."""
+        try:
+            if self._keeper is not None:
+                prefix, held = self._keeper.held()
+                self._keeper.close()
+                if len(held) and not self._planned:
+                    timeout = self._settings.request_timeout
                     confirm(self._puller.link, prefix, held, NOT_NOW, timeout)
-                except NatsSparkError as error:
-                    _log.info("pulled messages come again after the ack wait: %s", error)
-        self._puller.close()
-        self._durable.close()
+        except NatsSparkError as error:
+            _log.info("pulled messages come again after the ack wait: %s", error)
+        finally:
+            self._puller.close()
+            self._durable.close()
 
     def begin(self) -> Offset:
         """The start of a query without a checkpoint; makes stream and consumer if need be."""
-        stream, _ = self._durable.ensure()
-        return Offset(self._durable.stream, stream.created, self._durable.name, self._ack_prefix)
+        stream, info = self._durable.ensure()
+        return Offset(
+            self._durable.stream,
+            stream.created,
+            self._durable.name,
+            self._ack_prefix,
+            consumer_created=info.created,
+        )
 
     def next(self, position: Offset, unlimited: bool) -> Offset | None:
         """The batch after ``position``, which Spark has committed; None where there is none.
 
         Raises:
             ConsumerNotFoundError: the consumer was deleted.
+            DataLossError: the stream is not the one that the position rests on.
             NatsSparkError: the server cannot be reached, however often it was tried.
         """
         opening = self._info is None
@@ -111,15 +118,19 @@ class Query:
             return self._batch  # asked again before it ran
         if opening and self._settings.reset_on_start:
             self._durable.reset()
+            self._delivery = 0
         most = self._admitted(unlimited)
-        deliveries = self._take(most, unlimited) if most else Deliveries.empty()
+        if not most:
+            if not self.admission.available_now:
+                time.sleep(self._settings.poll_interval)
+            return None
+        deliveries, newest = self._take(
+            most, waiting=not (unlimited or self.admission.available_now)
+        )
         if not len(deliveries):
             return None
-        now = time.monotonic()
-        self._last_batch = self._last_message = now
-        if self._pace:
-            self._pace.begin(len(deliveries), now)
-        self._planned = False
+        self._planned = self._replayed = False
+        assert self._info is not None
         self._batch = Offset(
             self._durable.stream,
             self._created,
@@ -128,6 +139,8 @@ class Query:
             position.batch + 1,
             deliveries,
             self._done,
+            consumer_created=self._info.created,
+            newest=max(newest, self._newest),
         )
         return self._batch
 
@@ -139,42 +152,47 @@ class Query:
         self._open(end)
         if not len(end.deliveries):
             return []  # Spark runs a first batch from the start to itself
-        replayed = self._batch is None
+        if self._batch is None:
+            self._replayed = True
+            if self._keeper is not None:
+                self._keeper.hold(end.ack_prefix, end.deliveries, at_once=True)
         self._batch, self._planned = end, True
-        if replayed and self._keeper is not None:
-            self._keeper.hold(end.ack_prefix, end.deliveries, at_once=True)
         stream = self._durable.stream_info()
-        if stream.created != end.created:
-            self._tell(recreated(end.stream, end.created, stream.created))
+        if not self._is_stream_of(end, stream):
             return []
-        source = self._source(stream, end, replayed)
+        source = self._source(stream, end)
         settings = self._settings
-        count = len(end.deliveries)
         tasks = settings.num_listeners
         if tasks is None:
             tasks = settings.partitions or os.cpu_count() or 1
-            tasks = max(1, min(tasks, count // settings.min_range))
+            tasks = max(1, min(tasks, len(end.deliveries) // settings.min_range))
         return [Share(source, end.consumer, part) for part in end.deliveries.split(tasks)]
 
     def settle(self, position: Offset) -> None:
-        """Spark has committed all up to ``position``: acknowledge what is not acknowledged yet."""
+        """Spark has committed all up to ``position``: acknowledge what is not acknowledged yet.
+
+        Raises ``DataLossError`` where the stream is not the one of the batch any more, with
+        ``nats.fail.on.data.loss``: its sequences are other messages then.
+        """
         self._open(position)
         if position.batch <= self._settled:
             return
-        if position.created == self._created:
+        if self._is_stream_of(position, self._durable.stream_info()):
             self._acknowledge(position.ack_prefix, position.deliveries)
             committed = Intervals.of(position.deliveries.seqs)
             self._done = self._done.union(committed).newest(_REMEMBERED)
+            self._newest = max(self._newest, position.newest)
         if self._keeper is not None:
             self._keeper.release()
         self._batch = None
         self._planned = False
         self._settled = position.batch
-        if self._pace:
-            self._pace.finish(time.monotonic())
+        self.admission.committed(time.monotonic())
 
     def report(self) -> dict[str, Any] | None:
         """The state of the consumer, for the query's progress."""
+        if self._info is None:
+            return None
         info = self._refresh()
         return {
             "stream": self._durable.stream,
@@ -185,122 +203,120 @@ class Query:
             "ackFloor": info.floor,
         }
 
-    def _open(self, position: Offset) -> ConsumerInfo:
-        """The consumer; the first time, it is held against the position."""
+    def _open(self, position: Offset) -> None:
+        """The first time, hold stream and consumer against the position."""
         if self._info is not None:
-            return self._info
-        settings, durable = self._settings, self._durable
+            return
+        durable = self._durable
         if (position.stream, position.consumer) != (durable.stream, durable.name):
             raise OptionError(
                 f"checkpointLocation: the checkpoint belongs to consumer {position.consumer!r} of "
                 f"stream {position.stream!r}, not to {durable.name!r} of {durable.stream!r}: set "
                 "nats.durable.name and nats.stream.name back, or use a new checkpoint"
             )
-        if position.batch:
-            try:
-                stream = durable.stream_info()
-                info = durable.info(stream)
-            except ConsumerNotFoundError:
-                self._tell_gone(position.deliveries.seqs)
-                stream, info = durable.ensure()
-        else:
-            stream, info = durable.ensure()
-        if stream.created == position.created:
-            self._done = position.done
-        else:
-            self._tell(recreated(position.stream, position.created, stream.created))
-        self._created = stream.created
+        stream = durable.stream_info() if position.batch else durable.ensure()[0]
+        self._created = position.created
+        self._done, self._newest = position.done, position.newest
+        self._is_stream_of(position, stream)
+        info = self._find(stream)
+        if info is None:
+            self._tell_gone("no longer exists", position.deliveries)
+            info = durable.ensure()[1]
+        elif position.batch and info.created != position.consumer_created:
+            self._tell_gone("was deleted and created again", position.deliveries)
         self._ack_prefix = position.ack_prefix
-        self._info, self._reached = info, info.delivered
-        if not settings.ack_none:
-            self._keeper = Keeper(settings, info.redelivers_after)
-        return info
+        self._info, self._delivered = info, info.delivered
+        if not self._settings.ack_none:
+            self._keeper = Keeper(self._settings, info.redelivers_after)
+
+    def _is_stream_of(self, position: Offset, stream: StreamInfo) -> bool:
+        """Whether the stream is still the one of a position; if not, nothing of it is known."""
+        last = int(position.deliveries.seqs.max(initial=0))
+        if stream.created == position.created == self._created and stream.last_seq >= last:
+            return True
+        if stream.created != self._created:
+            self._begin_anew(stream, loss.recreated(stream.name, self._created, stream.created))
+        elif stream.created == position.created:
+            self._begin_anew(stream, loss.truncated(stream, last))
+        return False
+
+    def _begin_anew(self, stream: StreamInfo, told: str) -> None:
+        """Tell that the stream's sequences mean other messages now, and forget those known."""
+        self._tell(told)
+        self._created = stream.created
+        self._done, self._newest = Intervals.empty(), 0
+        if self._keeper is not None:
+            self._keeper.release()
 
     def _admitted(self, unlimited: bool) -> int:
-        """How many messages the next batch may have."""
-        settings = self._settings
-        if unlimited or (self.available_now and self._left is None):
+        admission, settings, keeper = self.admission, self._settings, self._keeper
+        info = self._info
+        if info is None or unlimited or admission.needs_info:
             info = self._refresh()
-            self._left = info.pending + info.ack_pending
-        if unlimited:
-            return self._left or 0
-        most = settings.max_messages_per_trigger or 1
-        if self._pace:
-            most = min(most, self._pace.limit)
-        if settings.max_bytes_per_trigger:
-            size = self._durable.stream_info().average_size
-            most = min(most, max(1, int(settings.max_bytes_per_trigger / size)) if size else most)
-        if self._left is not None:
-            return min(most, self._left)
-        now = time.monotonic()
-        idle = settings.idle_timeout_minutes
-        if idle and now - self._last_message > idle:
-            if not self.asleep:
-                _log.warning(
-                    "no message for nats.idle.timeout.minutes (%g s): consumer %s of stream %s is "
-                    "not asked any more until the query starts anew",
-                    idle,
-                    self._durable.name,
-                    self._durable.stream,
-                )
-            self.asleep = True
-            time.sleep(settings.poll_interval)
-            return 0
-        if settings.min_messages_per_trigger:
-            info = self._refresh()
-            least, delay = settings.min_messages_per_trigger, settings.max_trigger_delay
-            count = info.pending + info.ack_pending
-            if not worth_a_batch(count, least, now - self._last_batch, delay):
-                time.sleep(settings.poll_interval)
-                return 0
-        return most
+        size = self._durable.stream_info().average_size if settings.max_bytes_per_trigger else 0.0
+        beat = keeper.interval if keeper else None
+        return admission.limit(info, size, beat, unlimited, time.monotonic())
 
-    def _take(self, most: int, unlimited: bool) -> Deliveries:
-        """Pull up to ``most`` messages; waits a little where there is none."""
+    def _take(self, most: int, waiting: bool) -> tuple[Deliveries, int]:
+        """Pull up to ``most`` new messages; and when the newest of them was stored.
+
+        Args:
+            waiting: where there is none, wait for a first one for ``nats.poll.interval``.
+        """
         settings, info = self._settings, self._info
         assert info is not None
         asked = settings.msg_fetch_batch_size or _AT_ONCE
         at_once = min(n for n in (asked, info.max_batch, info.max_ack_pending) if n)
-        if info.max_ack_pending:
-            most = min(most, info.max_ack_pending)
-        most_bytes = min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n)
-        max_bytes: int | None = most_bytes
-        wait = settings.msg_receive_wait_millis
-        if self._left is None:
-            wait = settings.poll_interval
+        bytes_at_once = min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n)
+        max_bytes: int | None = bytes_at_once
+        wait = settings.poll_interval if waiting else settings.msg_receive_wait_millis
         parts: list[Deliveries] = []
-        got = 0
-        while got < most:
-            count = min(most - got, at_once) if max_bytes else 1
-            pulled = self._pull(count, max_bytes, wait)
-            parts.append(self._sift(pulled))
-            got += len(pulled.deliveries)
+        raw = fresh = newest = 0
+        budget = self.admission.budget
+        while fresh < most and (budget is None or raw < budget):
+            count = min(most - fresh, at_once) if max_bytes else 1
+            limit = min(wait, info.max_expires or wait)
+            pulled = self._while_reachable(partial(self._puller.pull, count, max_bytes, limit))
+            new, stored = self._without_committed(pulled)
+            parts.append(new)
+            raw += len(pulled.deliveries)
+            fresh += len(new)
+            newest = max(newest, stored)
             wait = settings.msg_receive_wait_millis
-            max_bytes = None if pulled.too_large else most_bytes
+            max_bytes = None if pulled.too_large else bytes_at_once
             # The wait for a first message ends with one, and others may stand behind it.
-            if pulled.drained and not (got == 1 and len(parts) == 1):
+            if pulled.drained and not (waiting and raw == 1 and len(parts) == 1):
                 break
-        if self._left is not None:
-            self._left = max(0, self._left - got) if got else 0
-        return Deliveries.of(parts)
+        was_asleep = self.admission.asleep
+        self.admission.pulled(raw, fresh, time.monotonic())
+        if self.admission.asleep and not was_asleep:
+            _log.warning("%s", words.asleep(self._durable.stream, self._durable.name, settings))
+        return Deliveries.of(parts), newest
 
-    def _sift(self, pulled: Pulled) -> Deliveries:
+    def _without_committed(self, pulled: Pulled) -> tuple[Deliveries, int]:
         """What is new of what was pulled; what this query has committed is acknowledged again."""
-        deliveries = pulled.deliveries
+        deliveries, times = pulled.deliveries, pulled.times
+        if not len(deliveries):
+            return deliveries, 0
+        if int(deliveries.consumer_seqs.min()) <= self._delivery:
+            self._refresh()  # it counts from its beginning: was it reset, or made anew?
+        self._delivery = int(deliveries.consumer_seqs.max())
+        self._delivered = max(self._delivered, int(deliveries.seqs.max()))
         self._ack_prefix = pulled.ack_prefix or self._ack_prefix
-        if len(deliveries):
-            self._reached = max(self._reached, int(deliveries.seqs[-1]))
         again = self._done.contains(deliveries.seqs)
+        others = again & (times > self._newest)
+        if others.any():  # stored after all that was committed: not the messages of then
+            stream = self._durable.stream_info()
+            seq = int(deliveries.seqs[np.argmax(others)])
+            self._begin_anew(stream, words.other_message(stream.name, seq))
+            again[:] = False
         fresh = deliveries.select(~again)
         if self._keeper is not None and len(fresh):
             self._keeper.hold(self._ack_prefix, fresh)
         if again.any():
             self._acknowledge(self._ack_prefix, deliveries.select(again))
             _log.info("%d committed messages came again and are acknowledged", again.sum())
-        return fresh
-
-    def _pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
-        return self._asking(lambda: self._puller.pull(count, max_bytes, wait))
+        return fresh, int(times[~again].max(initial=0))
 
     def _acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
         if self._settings.ack_none:
@@ -310,13 +326,13 @@ class Query:
             # A consumer never confirms what it has not delivered: a new one of its name, or that
             # of a server that came back without its last state. What it delivers yet, though
             # committed, is acknowledged then.
-            wanted = deliveries.select(deliveries.seqs <= self._reached)
+            wanted = deliveries.select(deliveries.seqs <= self._delivered)
             timeout = self._settings.request_timeout
             confirm(self._puller.link, prefix, wanted, DONE, timeout)
 
-        self._asking(send)
+        self._while_reachable(send)
 
-    def _asking(self, action: Callable[[], _T]) -> _T:
+    def _while_reachable(self, action: Callable[[], _T]) -> _T:
         """Do it, again while the server is away; but not if the consumer is gone."""
 
         def attempt() -> _T:
@@ -330,23 +346,37 @@ class Query:
         return retrying(attempt, self._settings, LOST)
 
     def _refresh(self) -> ConsumerInfo:
-        try:
-            self._info = self._durable.info()
-        except ConsumerNotFoundError:
-            self._tell_gone(self._done.ends)
-            _, self._info = self._durable.ensure()
-        self._reached = self._info.delivered
-        return self._info
+        """The consumer as it is now. Raises ``ConsumerNotFoundError`` as `_tell_gone` does."""
+        known = self._info
+        assert known is not None
+        info = self._find()
+        if info is None:
+            self._tell_gone("no longer exists", None)
+            info = self._durable.ensure()[1]
+        elif info.created != known.created:
+            self._tell_gone("was deleted and created again", None)
+        if info.created != known.created:
+            self._delivery = 0
+        self._info, self._delivered = info, info.delivered
+        if self._keeper is not None:
+            self._keeper.pace(info.redelivers_after)
+        return info
 
-    def _source(self, stream: StreamInfo, end: Offset, replayed: bool) -> Source:
+    def _find(self, stream: StreamInfo | None = None) -> ConsumerInfo | None:
+        try:
+            return self._durable.info(stream)
+        except ConsumerNotFoundError:
+            return None
+
+    def _source(self, stream: StreamInfo, end: Offset) -> Source:
         version = self._durable.server_version
-        info = self._open(end)
+        assert self._info is not None
         # On a log nothing leaves by an ack. Elsewhere, if the consumer went on while we were down,
         # others may have taken what we had not acknowledged.
         elsewhere = (
-            replayed
+            self._replayed
             and stream.retention != "limits"
-            and info.deliveries != int(end.deliveries.consumer_seqs.max(initial=0))
+            and self._info.deliveries != int(end.deliveries.consumer_seqs.max(initial=0))
         )
         return Source(
             stream.name,
@@ -356,18 +386,13 @@ class Query:
             elsewhere,
         )
 
-    def _tell_gone(self, committed: Int64s) -> None:
-        last = f" (its last message was {int(committed[-1])})" if len(committed) else ""
-        self._tell(
-            f"consumer {self._durable.name!r} of stream {self._durable.stream!r} no longer exists, "
-            f"and the position of this query with it{last}: create it again where it should go "
-            "on, start a new checkpoint, or set nats.fail.on.data.loss=false to have it created "
-            "anew, from nats.start; what this checkpoint remembers is then not emitted again",
-            ConsumerNotFoundError,
-        )
+    def _tell_gone(self, how: str, last: Deliveries | None) -> None:
+        seqs = self._done.ends if last is None else last.seqs
+        told = words.gone(self._durable.stream, self._durable.name, how, seqs.max(initial=0))
+        self._tell(told, ConsumerNotFoundError)
 
-    def _tell(self, words: str, kind: type[NatsSparkError] = DataLossError) -> None:
+    def _tell(self, told: str, kind: type[NatsSparkError] = DataLossError) -> None:
         """Fail, or say so and go on, as ``nats.fail.on.data.loss`` has it."""
         if self._settings.fail_on_data_loss:
-            raise kind(words)
-        _log.warning("%s", words)
+            raise kind(told)
+        _log.warning("%s", told)

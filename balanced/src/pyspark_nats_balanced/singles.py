@@ -20,8 +20,9 @@ from nats_spark_common.wire import Connection
 
 _NOT_FOUND = 404
 
-#: Requests in flight: enough to keep the server busy, few enough for its outbound queue.
-_WINDOW = 1_000
+#: Requests in flight: enough to keep the server busy, and few enough that their answers make no
+#: more than ``nats.fetch.bytes`` at the largest size seen: it cuts off who is slow to read.
+_FIRST_WINDOW, _LARGEST_WINDOW = 4, 1_000
 #: The server's headers of an answer, in their order behind the message's own.
 _HEADERS = (b"Nats-Stream: ", b"Nats-Subject: ", b"Nats-Sequence: ", b"Nats-Time-Stamp: ")
 
@@ -51,8 +52,10 @@ def read_singly(
     subject = f"{api_prefix(settings)}.{call}.{stream}"
     read = _direct_message if direct else _leaders_message
     link.busy = True
-    for start in range(0, len(seqs), _WINDOW):
-        window = seqs[start : start + _WINDOW]
+    start, size, largest = 0, _FIRST_WINDOW, 1
+    while start < len(seqs):
+        window = seqs[start : start + size]
+        start += len(window)
         first = link.reserve(len(window))
         link.send(
             b"".join(
@@ -61,6 +64,8 @@ def read_singly(
             )
         )
         answers = _answers(link, settings, subject, first, len(window))
+        largest = max(largest, *(len(each.header) + len(each.payload) for each in answers))
+        size = max(1, min(4 * size, _LARGEST_WINDOW, settings.fetch_bytes // largest))
         found = [m for m in (read(answer, subject) for answer in answers) if m is not None]
         if found:
             yield from_messages(found, fields)

@@ -48,7 +48,7 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return ReadMaxRows(self._settings.max_messages_per_trigger or 1)
 
     def prepareForTriggerAvailableNow(self) -> None:
-        self._query.available_now = True
+        self._query.admission.available_now = True
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
         position = Offset.from_json(start)
