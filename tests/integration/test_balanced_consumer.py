@@ -12,6 +12,7 @@ from nats.js.errors import NotFoundError
 from pyspark.sql.datasource import CaseInsensitiveDict
 
 from nats_spark_common import (
+    AuthError,
     ConsumerNotFoundError,
     DataLossError,
     NatsSparkError,
@@ -251,6 +252,18 @@ def test_to_create_takes_the_permissions_that_the_readme_names(stream: str) -> N
             admin.fill(stream, 10)
             assert numbers(drain(driver, position)) == list(range(1, 11))
         admin.close()
+
+
+def test_a_permission_that_is_missing_is_named(stream: str) -> None:
+    config = permissions(stream, create=False).replace(f"CONSUMER.INFO.{stream}", "CONSUMER.INFO.X")
+    with EmbeddedServer(config) as server:
+        admin = Admin(server.url, user="admin", password="a")
+        admin.create_stream(stream)
+        durable(admin, stream)
+        admin.close()
+        short = {"user": "spark", "password": "s", "request_timeout": "500ms"}
+        with pytest.raises(AuthError, match="(?i)consumer.info.*grant the user this subject"):
+            source(server.url, stream, **short).schema()
 
 
 # What the checkpoint and the server disagree about.

@@ -22,6 +22,7 @@ from nats.aio.client import Client
 from . import connecting
 from .auth import nats_py_options
 from .errors import (
+    AuthError,
     ConnectError,
     JetStreamUnavailableError,
     NatsSparkError,
@@ -72,6 +73,7 @@ class Control:
                     "jetstream block in its configuration)"
                 )
         self._answered = False
+        self._refused: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="nats-control", daemon=True
@@ -208,6 +210,9 @@ class Control:
                 f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
                 "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"
             ) from answer
+        refused = next((each for each in self._refused if subject.lower() in each), None)
+        if refused:  # the server answers such a request with an error of the connection
+            raise AuthError(f"the server refuses: {refused}; grant the user this subject")
         if isinstance(answer, (TimeoutError, nats.errors.TimeoutError)):
             raise TimeoutExpiredError(
                 f"no answer at {subject} within nats.request.timeout="
@@ -218,6 +223,8 @@ class Control:
     async def _connect(self) -> Client:
         async def note(error: Exception) -> None:
             _log.warning("NATS control connection: %s", error)
+            if "permissions violation" in str(error).lower():
+                self._refused.append(str(error).lower())
 
         settings = self._settings
         return await nats.connect(
