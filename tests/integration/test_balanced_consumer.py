@@ -262,7 +262,7 @@ def test_a_permission_that_is_missing_is_named(stream: str) -> None:
         durable(admin, stream)
         admin.close()
         short = {"user": "spark", "password": "s", "request_timeout": "500ms"}
-        with pytest.raises(AuthError, match="(?i)consumer.info.*grant the user this subject"):
+        with pytest.raises(AuthError, match=r"(?i)consumer\.info.*grant the user this subject"):
             source(server.url, stream, **short).schema()
 
 
