@@ -224,6 +224,8 @@ class Query:
             info = durable.ensure()[1]
         elif position.batch and info.created != position.consumer_created:
             self._tell_gone("was deleted and created again", position.deliveries)
+        if info.max_deliver:
+            _log.warning("%s", words.gives_up(durable.stream, durable.name, info.max_deliver))
         self._ack_prefix = position.ack_prefix
         self._info, self._delivered = info, info.delivered
         if not self._settings.ack_none:
@@ -275,6 +277,8 @@ class Query:
         budget = self.admission.budget
         while fresh < most and (budget is None or raw < budget):
             count = min(most - fresh, at_once) if max_bytes else 1
+            if budget is not None:
+                count = min(count, budget - raw)
             limit = min(wait, info.max_expires or wait)
             pulled = self._while_reachable(partial(self._puller.pull, count, max_bytes, limit))
             new, stored = self._without_committed(pulled)

@@ -30,6 +30,15 @@ def other_message(stream: str, seq: int) -> str:
     )
 
 
+def gives_up(stream: str, consumer: str, max_deliver: int) -> str:
+    """The warning about a consumer that does not deliver a message for ever."""
+    return (
+        f"consumer {consumer!r} of stream {stream!r} delivers a message at most {max_deliver} "
+        "times (max_deliver): messages that a driver has pulled and not logged when it ends count "
+        "as delivered, and are given up after the last time"
+    )
+
+
 def asleep(stream: str, consumer: str, settings: NatsSettings) -> str:
     """The message about a query that asks no more."""
     return (
