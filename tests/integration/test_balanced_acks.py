@@ -197,6 +197,25 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     assert is_settled(admin, stream)
 
 
+def test_the_reset_comes_after_a_batch_that_is_replayed(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    driver = start(nats_server.url, stream, max_messages_per_trigger="60")
+    position = driver.initial()
+    end, rows = batch(driver, position)  # logged
+    with start(nats_server.url, stream, max_messages_per_trigger="60") as other:
+        other.latest(other.initial())
+        other.reader._running._keeper.close()
+        other.reader._running = None  # pulled, and then the process is gone
+    with start(nats_server.url, stream, reset_on_start="true") as driver:
+        assert driver.rows(position, end) == rows
+        rows += drain(driver, end)
+    assert numbers(rows) == list(range(1, 101))
+    assert is_settled(admin, stream)
+
+
 def test_a_reset_needs_a_server_that_knows_it(old_nats_server: EmbeddedServer, stream: str) -> None:
     short = {"stream_name": stream, "durable_name": DURABLE, "reset_on_start": "true"}
     source = DefaultSource(CaseInsensitiveDict(options(old_nats_server.url, **short)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nats.js.api import AckPolicy, DeliverPolicy, StorageType
+from nats.js.api import AckPolicy, DeliverPolicy, RetentionPolicy, StorageType
 from nats.js.errors import NotFoundError
 from pyspark.sql.datasource import CaseInsensitiveDict
 
@@ -17,6 +17,7 @@ from nats_spark_common import (
     DataLossError,
     NatsSparkError,
     OptionError,
+    ServerError,
     StreamNotFoundError,
     UnsupportedConsumerError,
 )
@@ -174,6 +175,32 @@ def test_an_existing_consumer_that_cannot_be_used_is_told_at_load(
     durable(admin, stream, **config)
     with pytest.raises(UnsupportedConsumerError, match=words):
         source(nats_server.url, stream, **short).schema()
+
+
+def test_a_consumer_with_priority_groups_is_refused(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    config = {"durable_name": DURABLE, "ack_policy": "explicit"}
+    config |= {"priority_groups": ["a"], "priority_policy": "overflow"}
+    call = f"CONSUMER.DURABLE.CREATE.{stream}.{DURABLE}"
+    admin.api(call, stream_name=stream, config=config)
+    with pytest.raises(UnsupportedConsumerError, match="has priority groups"):
+        source(nats_server.url, stream).schema()
+
+
+@pytest.mark.parametrize("option", ["ack_none", "pull_consumer_max_batch"])
+def test_what_the_server_refuses_to_create_is_told_with_the_options(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, option: str
+) -> None:
+    admin.create_stream(stream, retention=RetentionPolicy.WORK_QUEUE)
+    durable(admin, stream, name="first")  # a work queue takes no second one without filters
+    value = "true" if option == "ack_none" else "5"
+    with (
+        start(nats_server.url, stream, **{option: value}) as driver,
+        pytest.raises(ServerError, match=r"refuses to create the consumer.*nats\.ack\.none"),
+    ):
+        driver.initial()
 
 
 def test_a_missing_consumer_that_is_not_to_be_made_is_told_at_load(

@@ -77,6 +77,7 @@ class Query:
         self._batch: Offset | None = None
         self._planned = False  # ... and stands in the checkpoint
         self._replayed = False  # ... of a former run
+        self._to_reset = settings.reset_on_start
 
     def close(self) -> None:
         """Give back what was pulled and is not planned by Spark yet, and end the connections."""
@@ -112,13 +113,12 @@ class Query:
             DataLossError: the stream is not the one that the position rests on.
             NatsSparkError: the server cannot be reached, however often it was tried.
         """
-        opening = self._info is None
         self.settle(position)
         if self._batch is not None:
             return self._batch  # asked again before it ran
-        if opening and self._settings.reset_on_start:
+        if self._to_reset:
             self._durable.reset()
-            self._delivery = 0
+            self._to_reset, self._delivery = False, 0
         most = self._admitted(unlimited)
         if not most:
             if not self.admission.available_now:
