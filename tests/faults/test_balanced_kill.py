@@ -18,7 +18,7 @@ from .._support.admin import Admin, wait_until
 from .._support.consuming import consumer, is_settled
 from .test_kill import offsets_logged, victim
 
-COUNT = 40_000
+COUNT = 24_000
 
 
 class Moments:
