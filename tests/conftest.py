@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from nats_spark_common.embedded import EmbeddedServer
@@ -18,6 +19,10 @@ from ._support.admin import Admin
 
 NEW = "nats-2.15"
 OLD = f"nats-{old_server.VERSION}"
+
+# How long an example takes is the machine's affair, and no test's.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 @pytest.fixture(scope="session", autouse=True)

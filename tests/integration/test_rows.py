@@ -73,7 +73,6 @@ HEADERS = st.none() | st.dictionaries(NAMES, st.sampled_from(["1", "204 EOB", "Ã
 @given(messages=st.lists(st.tuples(PAYLOADS, HEADERS), min_size=1, max_size=12))
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_messages_are_read_as_nats_py_reads_them(

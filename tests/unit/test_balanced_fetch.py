@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nats_spark_common import (
@@ -55,7 +55,6 @@ def runs(*spans: tuple[int, int]) -> Int64s:
 
 
 @given(batches())
-@settings(deadline=None)
 def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
     ranges, singles = plan(seqs)
     ranged = [seqs[(first <= seqs) & (seqs <= last)] for first, last in ranges]
@@ -64,7 +63,6 @@ def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
 
 
 @given(batches())
-@settings(deadline=None)
 def test_ranges_ascend_and_do_not_overlap(seqs: Int64s) -> None:
     ranges, _ = plan(seqs)
     assert all(first <= last for first, last in ranges)
@@ -72,14 +70,12 @@ def test_ranges_ascend_and_do_not_overlap(seqs: Int64s) -> None:
 
 
 @given(batches())
-@settings(deadline=None)
 def test_ranges_begin_and_end_with_a_sequence_that_is_wanted(seqs: Int64s) -> None:
     bounds = {edge for span in plan(seqs)[0] for edge in span}
     assert bounds <= set(seqs.tolist())
 
 
 @given(batches())
-@settings(deadline=None)
 def test_single_sequences_ascend(seqs: Int64s) -> None:
     _, singles = plan(seqs)
     assert (np.diff(singles) > 0).all()

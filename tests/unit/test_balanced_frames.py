@@ -254,7 +254,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Told], Origin]:
 
 
 @given(conversations())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_an_answer_decodes_to_what_was_delivered(
     conversation: tuple[list[Told], Origin],
 ) -> None:
@@ -263,14 +263,14 @@ def test_an_answer_decodes_to_what_was_delivered(
 
 
 @given(conversations())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_both_ways_agree(conversation: tuple[list[Told], Origin]) -> None:
     stream = raw_of(conversation[0])
     assert parts(decode(stream, SID, INBOX)) == parts(_carefully(stream, SID, INBOX))
 
 
 @given(conversations(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_both_ways_agree_on_the_start_of_a_block(
     conversation: tuple[list[Told], Origin], data: st.DataObject
 ) -> None:
@@ -280,7 +280,7 @@ def test_both_ways_agree_on_the_start_of_a_block(
 
 
 @given(conversations(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_where_the_bytes_are_cut_makes_no_difference(
     conversation: tuple[list[Told], Origin], data: st.DataObject
 ) -> None:

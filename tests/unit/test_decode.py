@@ -258,7 +258,7 @@ def cuts_of(stream: bytes) -> st.SearchStrategy[list[int]]:
 
 
 @given(stored_messages())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_an_answer_decodes_to_what_was_stored(messages: list[Stored]) -> None:
     data = answer(messages)
     decoded = decode(data, MARK, MESSAGE_COLUMNS)
@@ -276,7 +276,7 @@ def test_an_own_header_that_runs_on_into_one_of_its_name_is_not_lost(regular_bef
 
 
 @given(stored_messages(), st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_where_the_bytes_are_cut_makes_no_difference(
     messages: list[Stored], data: st.DataObject
 ) -> None:
@@ -288,7 +288,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(
 
 
 @given(stored_messages(), st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_other_operations_in_between_are_handed_out_and_nothing_is_lost(
     messages: list[Stored], data: st.DataObject
 ) -> None:
@@ -315,7 +315,7 @@ def same(one: Decoded, other: Decoded) -> bool:
 
 
 @given(stored_messages(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_both_decoders_agree_on_the_start_of_an_answer(
     messages: list[Stored], data: st.DataObject
 ) -> None:
@@ -507,7 +507,7 @@ BYTES = st.sampled_from(b"\r\n 09:-Z") | st.integers(0, 255)
 
 
 @given(stored_messages(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
     messages: list[Stored], data: st.DataObject
 ) -> None:
@@ -525,7 +525,7 @@ def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
 
 
 @given(st.lists(PROTOCOL_TEXT | HEADER_WORDS | st.sampled_from([b"1", b" ", b"9 9"]), max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_scraps_of_protocol_are_rows_or_an_error_and_nothing_else(scraps: list[bytes]) -> None:
     try:
         decoded = decode(MARK + b"".join(scraps), MARK, MESSAGE_COLUMNS)

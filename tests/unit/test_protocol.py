@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nats_spark_common import ProtocolError
@@ -39,7 +39,6 @@ OPERATIONS: list[tuple[bytes, Event]] = [
 
 
 @given(st.lists(st.sampled_from(OPERATIONS), max_size=8), st.data())
-@settings(deadline=None)
 def test_operations_are_parsed_wherever_the_bytes_are_cut(
     operations: list[tuple[bytes, Event]], data: st.DataObject
 ) -> None:

@@ -180,7 +180,7 @@ def expected(told: list[Told]) -> Received:
 
 
 @given(conversations(), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_all_answers_are_read_wherever_the_bytes_are_cut(
     conversation: tuple[list[Told], Streams], data: st.DataObject
 ) -> None:
@@ -191,7 +191,7 @@ def test_all_answers_are_read_wherever_the_bytes_are_cut(
 
 
 @given(conversations())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_both_ways_agree_on_every_start_of_a_block(
     conversation: tuple[list[Told], Streams],
 ) -> None:
@@ -203,7 +203,6 @@ def test_both_ways_agree_on_every_start_of_a_block(
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20), MORE, st.integers(0, 60))
-@settings(deadline=None)
 def test_plain_acks_take_the_fast_way_even_where_the_last_is_incomplete(
     numbers: list[int], more: dict[str, object], extra: int
 ) -> None:

@@ -185,7 +185,7 @@ def patterns(draw: st.DrawFn) -> list[str]:
 
 
 @given(st.lists(patterns(), max_size=4), st.lists(SUBJECTS, max_size=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_stream_takes_what_one_of_its_subjects_matches(
     several: list[list[str]], subjects: list[list[str]]
 ) -> None:
@@ -194,7 +194,6 @@ def test_a_stream_takes_what_one_of_its_subjects_matches(
 
 
 @given(SUBJECTS)
-@settings(deadline=None)
 def test_a_stream_takes_the_subject_that_it_names(subject: list[str]) -> None:
     assert takes([".".join(subject)], [".".join(subject)]) == [True]
 

@@ -148,7 +148,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Row], pa.RecordBatch, str | None]:
 
 
 @given(batches(), st.none() | st.just("query/3/0/"))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_is_encoded_is_what_the_rows_say(
     drawn: tuple[list[Row], pa.RecordBatch, str | None], prefix: str | None
 ) -> None:
@@ -160,7 +160,7 @@ def test_what_is_encoded_is_what_the_rows_say(
 
 
 @given(batches(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_row_can_be_sent_by_itself(
     drawn: tuple[list[Row], pa.RecordBatch, str | None], data: st.DataObject
 ) -> None:
@@ -173,7 +173,7 @@ def test_each_row_can_be_sent_by_itself(
 
 
 @given(batches(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_slices_masks_and_joins_take_the_rows_along(
     drawn: tuple[list[Row], pa.RecordBatch, str | None], data: st.DataObject
 ) -> None:
@@ -187,7 +187,7 @@ def test_slices_masks_and_joins_take_the_rows_along(
 
 
 @given(batches(), st.integers(1, 5), st.integers(1, 120))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pieces_are_all_rows_in_order_and_keep_their_bounds(
     drawn: tuple[list[Row], pa.RecordBatch, str | None], most_rows: int, most_bytes: int
 ) -> None:
@@ -359,7 +359,7 @@ def test_a_message_past_max_payload_is_refused_with_its_headers_counted() -> Non
 
 @pytest.mark.parametrize("kind", ["none", "zlib", "gzip", "zstd"])
 @given(payloads=st.lists(st.binary(max_size=50)))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_is_compressed_can_be_opened(kind: str, payloads: list[bytes]) -> None:
     closed = compress(pa.array(payloads, pa.binary()), kind)
     messages = Messages(np.arange(len(payloads)), {"content": closed})
