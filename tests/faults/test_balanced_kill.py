@@ -14,9 +14,9 @@ from pyspark.sql import SparkSession
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from .._support.admin import Admin, wait_until
+from .._support.admin import Admin
 from .._support.consuming import consumer, is_settled
-from .test_kill import offsets_logged, victim
+from .test_kill import kill_at, offsets_logged
 
 COUNT = 24_000
 
@@ -66,9 +66,7 @@ def test_every_message_is_in_the_table_once_and_acknowledged_however_the_driver_
     moments = Moments(admin, stream, tmp_path / "checkpoint")
 
     def run_until(moment: Callable[[], bool]) -> None:
-        with victim(tmp_path, "balanced_victim", nats_server.url, stream, str(tmp_path)) as process:
-            wait_until(lambda: process.poll() is not None or moment(), seconds=120, every=0.001)
-            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        kill_at(moment, tmp_path, "balanced_victim", nats_server.url, stream, str(tmp_path))
 
     def running() -> bool:
         if not moments.running():

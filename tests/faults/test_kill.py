@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,17 @@ def victim(folder: Path, module: str, *arguments: str) -> Iterator[subprocess.Po
         process.wait()
 
 
+def kill_at(moment: Callable[[], bool], folder: Path, module: str, *arguments: str) -> None:
+    """Start a driver and kill it as soon as ``moment`` is true; it must not have ended by then."""
+    with victim(folder, module, *arguments) as process:
+        wait_until(
+            lambda: process.poll() is not None or moment(),
+            seconds=120,
+            every=0.001,
+        )
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+
+
 def offsets_logged(checkpoint: Path) -> int:
     """The number of the last batch whose offset is in the checkpoint; -1 without one."""
     logged = (checkpoint / "offsets").glob("[0-9]*")
@@ -62,15 +73,14 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
     admin.fill(stream, COUNT)
     for _ in range(KILLS):
         known = offsets_logged(tmp_path / "checkpoint")
-        with victim(tmp_path, "victim", nats_server.url, stream, str(tmp_path), "on") as process:
-            wait_until(
-                lambda known=known, process=process: (
-                    offsets_logged(tmp_path / "checkpoint") > known or process.poll() is not None
-                ),
-                seconds=90,
-            )
-            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+
+        def in_a_new_batch(known: int = known) -> bool:
+            if offsets_logged(tmp_path / "checkpoint") <= known:
+                return False
             time.sleep(chance.uniform(0.0, 1.2))  # the random moment of a batch
+            return True
+
+        kill_at(in_a_new_batch, tmp_path, "victim", nats_server.url, stream, str(tmp_path), "on")
     assert offsets_logged(tmp_path / "checkpoint") < COUNT // 3000 - 1, (
         "it finished before it was killed"
     )

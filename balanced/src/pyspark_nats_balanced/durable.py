@@ -129,6 +129,11 @@ class Durable:
         """Of the server that was reached first."""
         return self._control.server_version
 
+    @property
+    def _makes_stream(self) -> bool:
+        """Whether a missing stream is created: it may be, and its subjects are known."""
+        return self._settings.js_define_stream and bool(self._settings.stream_subjects)
+
     def check(self) -> None:
         """See to it that the query can run, and change nothing.
 
@@ -147,7 +152,7 @@ class Durable:
         try:
             stream = self.stream_info()
         except StreamNotFoundError:
-            if not settings.js_define_stream or not settings.stream_subjects:
+            if not self._makes_stream:
                 raise
             return
         try:
@@ -162,7 +167,7 @@ class Durable:
         try:
             stream = self.stream_info()
         except StreamNotFoundError:
-            if not settings.js_define_stream or not settings.stream_subjects:
+            if not self._makes_stream:
                 raise
             create_stream(
                 self._control.api,

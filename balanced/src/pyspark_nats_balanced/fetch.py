@@ -8,7 +8,6 @@ direct gets may lag.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,8 +16,8 @@ import numpy as np
 
 from nats_spark_common import retry
 from nats_spark_common.api import ask_anew
-from nats_spark_common.errors import AuthError, DataLossError
-from nats_spark_common.loss import recreated
+from nats_spark_common.errors import DataLossError
+from nats_spark_common.loss import recreated, tell
 from nats_spark_common.messages import Int64s, Messages
 from nats_spark_common.pool import connection
 from nats_spark_common.ranges import StreamRange
@@ -82,8 +81,9 @@ def read_messages(
             ``nats.fail.on.data.loss``.
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
+    ranges, single = plan(seqs) if source.ranges else ([], seqs)
     missing = np.ones(len(seqs), bool)
-    for messages in _read(settings, source, seqs, fields):
+    for messages in _read(settings, source, ranges, single, fields):
         at = np.minimum(np.searchsorted(seqs, messages.seqs), len(seqs) - 1)
         wanted = seqs[at] == messages.seqs
         wanted[wanted] = missing[at[wanted]]
@@ -94,6 +94,8 @@ def read_messages(
         for messages in _singly(settings, source.stream, seqs[missing], False, fields):
             missing[np.searchsorted(seqs, messages.seqs)] = False
             yield messages
+    if not missing.any() and not len(single):
+        return  # the ranges have seen to it that the stream is the same
     info = ask_anew(settings, f"STREAM.INFO.{source.stream}")
     if info["created"] != source.created:
         raise DataLossError(recreated(source.stream, source.created, info["created"]))
@@ -103,9 +105,12 @@ def read_messages(
 
 
 def _read(
-    settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
+    settings: NatsSettings,
+    source: Source,
+    ranges: list[tuple[int, int]],
+    single: Int64s,
+    fields: frozenset[str],
 ) -> Iterator[Messages]:
-    ranges, single = plan(seqs) if source.ranges else ([], seqs)
     for first, last in ranges:
         span = StreamRange(source.stream, source.created, first, last)
         yield from read_range(settings, span, fields, tell_loss=False)
@@ -118,23 +123,15 @@ def _singly(
 ) -> Iterator[Messages]:
     """`read_singly`, which goes on behind what it has yielded over a new connection."""
     rest = seqs
-    failures = 0
-    while True:
-        try:
-            with connection(settings) as link:
-                for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
-                    yield messages
-                    rest = rest[rest > messages.seqs[-1]]
-                    failures = 0
-            return
-        except AuthError:
-            raise
-        except retry.LOST as error:
-            failures += 1
-            if failures > settings.retry_count:
-                raise
-            _log.info("stream %s: %s; again", stream, error)
-            time.sleep(retry.pause(failures - 1))
+
+    def read() -> Iterator[Messages]:
+        nonlocal rest
+        with connection(settings) as link:
+            for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
+                yield messages
+                rest = rest[rest > messages.seqs[-1]]
+
+    yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")
 
 
 def _tell(settings: NatsSettings, source: Source, lost: Int64s, overwritten: bool) -> None:
@@ -158,6 +155,4 @@ def _tell(settings: NatsSettings, source: Source, lost: Int64s, overwritten: boo
         "the ack wait longer than the query can be held up, or set nats.fail.on.data.loss=false "
         "to go on with what is there"
     )
-    if settings.fail_on_data_loss:
-        raise DataLossError(words)
-    _log.warning("%s", words)
+    tell(settings, words)

@@ -21,10 +21,10 @@ import numpy as np
 from nats_spark_common.errors import ProtocolError
 from nats_spark_common.messages import Int64s
 from nats_spark_common.protocol import Event, Msg, header_pairs, header_status, parse
+from nats_spark_common.pulls import ACK, parse_ack_subject
 
 from .deliveries import Deliveries
 
-ACK = b"$JS.ACK."
 #: The numbers of an ack subject, in their order behind the prefix.
 _COUNT, _SEQ, _CONSUMER_SEQ, _TIME = range(4)
 
@@ -139,8 +139,11 @@ def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
         if not isinstance(event, Msg):
             others.append(event)
         elif event.sid == sid and event.reply.startswith(ACK):
-            prefix, numbers = _origin(event.reply)
-            found.append(numbers)
+            origin = parse_ack_subject(event.reply)
+            if origin is None:
+                raise ProtocolError(f"not the ack subject of a message: {event.reply[:200]!r}")
+            prefix = origin.prefix.decode()
+            found.append(origin[1:])
         elif event.subject == inbox:
             status = _status(event.header)
     columns = np.array(found, np.int64).reshape(-1, _TIME + 1)
@@ -157,13 +160,3 @@ def _status(header: bytes) -> Status:
     code, words = header_status(header)
     unsent = dict(header_pairs(header)).get("Nats-Pending-Messages", "")
     return Status(code, words, int(unsent) if unsent.isdigit() else None)
-
-
-def _origin(reply: bytes) -> tuple[str, tuple[int, ...]]:
-    """The prefix of an ack subject, and the numbers behind it up to the time."""
-    tokens = reply.split(b".")
-    named = 4 if len(tokens) == 9 else 6
-    numbers = tokens[named : named + _TIME + 1]
-    if len(tokens) < 9 or len(tokens) == 10 or not all(map(bytes.isdigit, numbers)):
-        raise ProtocolError(f"not the ack subject of a message: {reply[:200]!r}")
-    return b".".join(tokens[:named]).decode(), tuple(map(int, numbers))

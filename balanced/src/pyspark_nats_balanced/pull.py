@@ -17,6 +17,7 @@ from nats_spark_common.errors import JetStreamUnavailableError, ServerError
 from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
 from nats_spark_common.messages import Int64s
 from nats_spark_common.protocol import pub
+from nats_spark_common.pulls import PULL_ENDS
 from nats_spark_common.retry import UNREACHED
 from nats_spark_common.settings import NatsSettings
 from nats_spark_common.wire import Connection
@@ -29,9 +30,7 @@ _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _NO_MESSAGES, _TIMED_OUT, _CONFLICT = 404, 408, 409
 
-#: Words of a 409 that ends a pull in good order: its bytes are used up.
-_FULL = ("batch completed", "message size exceeds maxbytes")
-#: ... and of those after which a pull can be tried again.
+#: Words of a 409 after which a pull can be tried again.
 _AGAIN = ("leadership change", "server shutdown", "exceeded maxwaiting", "consumer deleted")
 
 
@@ -148,7 +147,7 @@ class Puller:
         code, words, _ = status
         if code in (_NO_MESSAGES, _TIMED_OUT):  # old servers say 408 for either
             return code == _NO_MESSAGES or not got, False
-        if code == _CONFLICT and words.lower() in _FULL:
+        if code == _CONFLICT and words.lower() in PULL_ENDS:
             return False, not got
         if code == NO_RESPONDERS or words.lower() in _AGAIN:
             if got:

@@ -8,7 +8,6 @@ a batch is the sign to acknowledge it, and `settle` is called with either, which
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,11 +18,10 @@ import numpy as np
 from nats_spark_common import loss
 from nats_spark_common.errors import (
     ConsumerNotFoundError,
-    DataLossError,
     NatsSparkError,
     OptionError,
 )
-from nats_spark_common.jetstream import StreamInfo
+from nats_spark_common.jetstream import DIRECT_VERSION, StreamInfo
 from nats_spark_common.retry import LOST, retrying
 from nats_spark_common.settings import NatsSettings
 
@@ -49,8 +47,6 @@ _REMEMBERED = 1_000_000
 #: along, but generously: a pull whose bound is met to the byte is never ended by the server.
 _AT_ONCE = 20_000
 _SPARE = 4
-
-_DIRECT_VERSION = (2, 9)
 
 
 class Query:
@@ -164,8 +160,7 @@ class Query:
         settings = self._settings
         tasks = settings.num_listeners
         if tasks is None:
-            tasks = settings.partitions or os.cpu_count() or 1
-            tasks = max(1, min(tasks, len(end.deliveries) // settings.min_range))
+            tasks = max(1, min(settings.tasks, len(end.deliveries) // settings.min_range))
         return [Share(source, end.consumer, part) for part in end.deliveries.split(tasks)]
 
     def settle(self, position: Offset) -> None:
@@ -244,7 +239,7 @@ class Query:
 
     def _begin_anew(self, stream: StreamInfo, told: str) -> None:
         """Tell that the stream's sequences mean other messages now, and forget those known."""
-        self._tell(told)
+        loss.tell(self._settings, told)
         self._created = stream.created
         self._done, self._newest = Intervals.empty(), 0
         if self._keeper is not None:
@@ -291,9 +286,8 @@ class Query:
             # The wait for a first message ends with one, and others may stand behind it.
             if pulled.drained and not (waiting and raw == 1 and len(parts) == 1):
                 break
-        was_asleep = self.admission.asleep
         self.admission.pulled(raw, fresh, time.monotonic())
-        if self.admission.asleep and not was_asleep:
+        if self.admission.asleep:
             _log.warning("%s", words.asleep(self._durable.stream, self._durable.name, settings))
         return Deliveries.of(parts), newest
 
@@ -385,7 +379,7 @@ class Query:
         return Source(
             stream.name,
             stream.created,
-            stream.allow_direct and version >= _DIRECT_VERSION,
+            stream.allow_direct and version >= DIRECT_VERSION,
             stream.reads_direct(version),
             elsewhere,
         )
@@ -393,10 +387,4 @@ class Query:
     def _tell_gone(self, how: str, last: Deliveries | None) -> None:
         seqs = self._done.ends if last is None else last.seqs
         told = words.gone(self._durable.stream, self._durable.name, how, seqs.max(initial=0))
-        self._tell(told, ConsumerNotFoundError)
-
-    def _tell(self, told: str, kind: type[NatsSparkError] = DataLossError) -> None:
-        """Fail, or say so and go on, as ``nats.fail.on.data.loss`` has it."""
-        if self._settings.fail_on_data_loss:
-            raise kind(told)
-        _log.warning("%s", told)
+        loss.tell(self._settings, told, ConsumerNotFoundError)

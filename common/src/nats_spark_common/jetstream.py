@@ -26,7 +26,9 @@ _NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
 
 NO_RESPONDERS = 503  # status of a request that nobody takes
 
-#: Servers from this version on answer direct get batches (ADR-31).
+#: Servers from this version on answer direct gets of single messages (ADR-31).
+DIRECT_VERSION = (2, 9)
+#: ... and direct get batches.
 DIRECT_BATCH_VERSION = (2, 11)
 #: ... and take several filter subjects for a consumer (ADR-34).
 FILTER_SUBJECTS_VERSION = (2, 10)

@@ -1,10 +1,23 @@
-"""What counts as data loss, and the words in which it is told. Pure."""
+"""What counts as data loss, and the words in which it is told."""
 
 from __future__ import annotations
 
+import logging
+
+from .errors import DataLossError, NatsSparkError
 from .jetstream import StreamInfo
+from .settings import NatsSettings
+
+_log = logging.getLogger(__name__)
 
 _REMEDY = "set nats.fail.on.data.loss=false to go on with what is there"
+
+
+def tell(settings: NatsSettings, words: str, kind: type[NatsSparkError] = DataLossError) -> None:
+    """Fail, or say so and go on, as ``nats.fail.on.data.loss`` has it. Raises ``kind``."""
+    if settings.fail_on_data_loss:
+        raise kind(words)
+    _log.warning("%s; going on", words)
 
 
 def lost_messages(info: StreamInfo, first: int, last: int) -> str | None:

@@ -17,6 +17,7 @@ from .errors import ConnectError, JetStreamUnavailableError, ProtocolError, Serv
 from .jetstream import FILTER_SUBJECTS_VERSION, api_prefix, encode
 from .messages import Message, Messages, from_messages, text
 from .protocol import Event, Msg, header_status, parse
+from .pulls import ACK, PULL_ENDS, parse_ack_subject
 from .ranges import StreamRange
 from .settings import NatsSettings
 from .subjects import matches_any
@@ -24,9 +25,6 @@ from .wire import Connection
 
 #: The server removes the consumer when it is not asked for so long; a new one then goes on.
 _INACTIVE_NS = 60_000_000_000
-
-#: The 409 states that end a pull in good order; others tell that the consumer is gone.
-_PULL_ENDS = ("batch completed", "message size exceeds maxbytes")
 
 
 def read(
@@ -137,31 +135,17 @@ def _sort(
     for event in events:
         if not isinstance(event, Msg):
             connection.handle(event)
-        elif event.reply.startswith(b"$JS.ACK."):
-            origin = _origin(event.reply)
-            if origin is not None and origin[0] == name:
-                _, seq, consumer_seq, time_ns = origin
-                message = Message(seq, event.subject, time_ns, event.header, event.payload)
-                found.append((consumer_seq, message))
+        elif event.reply.startswith(ACK):
+            origin = parse_ack_subject(event.reply)
+            if origin is not None and origin.consumer == name:
+                message = Message(
+                    origin.seq, event.subject, origin.time_ns, event.header, event.payload
+                )
+                found.append((origin.consumer_seq, message))
         elif event.subject == inbox:
             status, words = header_status(event.header)
-            if status == 503 or (status == 409 and words.lower() not in _PULL_ENDS):
+            if status == 503 or (status == 409 and words.lower() not in PULL_ENDS):
                 raise JetStreamUnavailableError(f"consumer {consumer} is gone: {words}")
             if status not in (404, 408, 409):
                 raise ServerError(f"consumer {consumer}: {words}", status, 0, words)
     return found, status
-
-
-def _origin(reply: bytes) -> tuple[bytes, int, int, int] | None:
-    """Consumer, stream sequence, consumer sequence and time of a delivered message (ADR-15)."""
-    tokens = reply.split(b".")
-    base = 2 if len(tokens) == 9 else 4  # newer servers name domain and account hash as well
-    try:
-        return (
-            tokens[base + 1],
-            int(tokens[base + 3]),
-            int(tokens[base + 4]),
-            int(tokens[base + 5]),
-        )
-    except (IndexError, ValueError):
-        return None

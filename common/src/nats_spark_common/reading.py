@@ -10,7 +10,6 @@ are missing, the stream's first sequence tells a deletion in its midst from the 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,13 +17,12 @@ import numpy as np
 from . import direct, ordered, retry
 from .api import ask
 from .errors import (
-    AuthError,
     DataLossError,
     ServerError,
     TimeoutExpiredError,
 )
 from .jetstream import StreamInfo, is_no_message
-from .loss import lost_messages, recreated
+from .loss import lost_messages, recreated, tell
 from .messages import Messages
 from .pool import connection
 from .ranges import StreamRange
@@ -54,23 +52,8 @@ def read_range(
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
     reader = _RangeReader(settings, span, fields, tell_loss)
-    failures = 0
-    also: tuple[str, ...] = ()
-    while True:
-        before = reader.cursor
-        try:
-            with connection(settings, also) as link:
-                also = link.info.connect_urls
-                yield from reader.run(link)
-            return
-        except AuthError:
-            raise
-        except retry.LOST as error:
-            failures = 0 if reader.cursor > before else failures + 1
-            if failures > settings.retry_count:
-                raise
-            _log.info("stream %s from %d: %s; again", span.stream, reader.cursor, error)
-            time.sleep(retry.pause(failures))
+    what = f"stream {span.stream} to {span.last}"
+    yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)
 
 
 class _Lagging(TimeoutExpiredError):
@@ -85,10 +68,17 @@ class _RangeReader:
     ) -> None:
         self.cursor = span.first
         self._tell_loss = tell_loss
+        self._also: tuple[str, ...] = ()
         self._settings = settings
         self._span = span
         self._fields = fields
         self._fetch = direct.read if span.direct else ordered.read
+
+    def read(self) -> Iterator[Messages]:
+        """`run` over a connection of the pool."""
+        with connection(self._settings, self._also) as link:
+            self._also = link.info.connect_urls
+            yield from self.run(link)
 
     def run(self, link: Connection) -> Iterator[Messages]:
         """Read from the position to the range's end over one connection."""
@@ -138,9 +128,7 @@ class _RangeReader:
         lost = lost_messages(info, first, last)
         if lost is None:
             return
-        if self._settings.fail_on_data_loss:
-            raise DataLossError(lost)
-        _log.warning("%s; going on", lost)
+        tell(self._settings, lost)
 
     def _check_recreated(self, link: Connection) -> None:
         info = self._stream_info(link)

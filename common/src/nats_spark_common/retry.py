@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from .errors import (
@@ -34,6 +34,34 @@ _LONGEST_PAUSE = 5.0
 def pause(attempt: int) -> float:
     """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five."""
     return float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+
+
+def resuming(
+    read: Callable[[], Iterator[_T]], reached: Callable[[], int], settings: NatsSettings, what: str
+) -> Iterator[_T]:
+    """Yield from ``read()``, and after a loss of the connection from ``read()`` again.
+
+    Args:
+        read: goes on behind what it has yielded.
+        reached: grows as it does; progress makes up for the failures before it.
+        what: is read, for the log.
+
+    Raises the last of ``nats.retry.count`` + 1 failures in a row; refused credentials at once.
+    """
+    failures = 0
+    while True:
+        before = reached()
+        try:
+            yield from read()
+            return
+        except AuthError:
+            raise
+        except LOST as error:
+            failures = 0 if reached() > before else failures + 1
+            if failures > settings.retry_count:
+                raise
+            _log.info("%s: %s; again", what, error)
+            time.sleep(pause(failures))
 
 
 def retrying(

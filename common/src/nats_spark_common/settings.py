@@ -287,6 +287,11 @@ class NatsSettings(BaseSettings):
                 "or nats.stream.pattern to a glob over stream names"
             )
 
+    @property
+    def tasks(self) -> int:
+        """Tasks of a batch: ``nats.partitions``, or the cores of this machine."""
+        return self.partitions or os.cpu_count() or 1
+
     def connection_key(self) -> str:
         """The same for settings that reach the same servers as the same user; tells no secret."""
         parts = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -53,7 +52,7 @@ class BatchReader(DataSourceReader):
                 span = self._narrowed(streams, info, begin, end)
                 if span is not None:
                     spans.append(span)
-        tasks = self._settings.partitions or os.cpu_count() or 1
+        tasks = self._settings.tasks
         pieces = split(spans, tasks, self._settings.min_range)
         return [RangePartition(each) for each in pieces] or [NOTHING]
 

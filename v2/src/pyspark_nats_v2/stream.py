@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +20,6 @@ from pyspark.sql.streaming.datasource import (
 
 from nats_spark_common import loss
 from nats_spark_common.admission import Available, Pace, admit, worth_a_batch
-from nats_spark_common.errors import DataLossError
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.offsets import Offset, StreamOffset
 from nats_spark_common.ranges import StreamRange, split
@@ -31,8 +28,6 @@ from nats_spark_common.settings import NatsSettings
 from nats_spark_common.streams import Streams
 
 from .partition import RangePartition, read_partition
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -112,18 +107,19 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 continue  # a stream that enters here is read from the next batch on
             info = infos.get(name)
             if info is None or info.created != reached.created:
-                self._tell(
+                loss.tell(
+                    self._settings,
                     loss.vanished(name)
                     if info is None
-                    else loss.recreated(name, reached.created, info.created)
+                    else loss.recreated(name, reached.created, info.created),
                 )
                 continue
             if info.last_seq < reached.seq:
-                self._tell(loss.truncated(info, reached.seq))
+                loss.tell(self._settings, loss.truncated(info, reached.seq))
             first = begun.seq + 1
             lost = loss.lost_messages(info, first, reached.seq)
             if lost:
-                self._tell(lost)
+                loss.tell(self._settings, lost)
                 first = info.first_seq
             spans.append(
                 StreamRange(
@@ -135,7 +131,7 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                     streams.reads_direct(info, filters),
                 )
             )
-        tasks = self._settings.partitions or os.cpu_count() or 1
+        tasks = self._settings.tasks
         return [RangePartition(each) for each in split(spans, tasks, self._settings.min_range)]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
@@ -196,32 +192,26 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             info = infos.get(name)
             if info is None:
                 if query.target is None or name not in query.streams.recent():
-                    self._tell(loss.vanished(name))
+                    loss.tell(self._settings, loss.vanished(name))
                 continue
             if info.created != each.created:
-                self._tell(loss.recreated(name, each.created, info.created))
+                loss.tell(self._settings, loss.recreated(name, each.created, info.created))
                 reached[name] = StreamOffset.head_of(info)
             elif info.last_seq < each.seq:
                 if query.target is None:
-                    self._tell(loss.truncated(info, each.seq))
+                    loss.tell(self._settings, loss.truncated(info, each.seq))
                     reached[name] = StreamOffset.end_of(info)
                 else:
                     reached[name] = each
             else:
                 lost = loss.lost_messages(info, each.seq + 1, info.last_seq)
                 if lost:
-                    self._tell(lost)
+                    loss.tell(self._settings, lost)
                 reached[name] = StreamOffset(max(each.seq, info.first_seq - 1), each.created)
         for name, info in infos.items():
             if position.get(name) is None:
                 reached[name] = StreamOffset.head_of(info)
         return reached
-
-    def _tell(self, words: str) -> None:
-        """Data is lost: fail, or say so and go on, as ``nats.fail.on.data.loss`` has it."""
-        if self._settings.fail_on_data_loss:
-            raise DataLossError(words)
-        _log.warning("%s", words)
 
 
 def _entered(before: StreamOffset | None, info: StreamInfo) -> bool:

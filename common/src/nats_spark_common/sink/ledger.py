@@ -269,7 +269,7 @@ class Ledger:
                 direct = info.reads_direct(link.info.version)
             span = StreamRange(stream, info.created, first, info.last_seq, (), direct)
             try:
-                for messages in read_range(self._tolerant(), span, _FINGERPRINTED):
+                for messages in read_range(self._settings, span, _FINGERPRINTED, tell_loss=False):
                     count += len(messages)
                     yield self._fingerprints(messages, info.transforms)
             except ServerError as error:  # a work queue, without direct gets
@@ -292,9 +292,6 @@ class Ledger:
             elif self._user_ids:
                 found[own] = None
         return found
-
-    def _tolerant(self) -> NatsSettings:
-        return self._settings.model_copy(update={"fail_on_data_loss": False})
 
     def _check_window(self, info: StreamInfo, begun: _Begun, at: float) -> None:
         """Messages are gone that may have been ours: only the server's memory of ids is left."""
