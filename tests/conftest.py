@@ -16,6 +16,7 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from ._support import old_server
 from ._support.admin import Admin
+from ._support.tables import Table
 
 NEW = "nats-2.15"
 OLD = f"nats-{old_server.VERSION}"
@@ -88,6 +89,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = local_spark(folder)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """What a streaming query is to write, and its checkpoint."""
+    return Table(tmp_path)
 
 
 def local_spark(folder: Path, master: str = "local[2]") -> SparkSession:

@@ -23,11 +23,6 @@ def source(spark: SparkSession, url: str, stream: str, **short: str) -> DataFram
     return spark.readStream.format("nats-balanced").options(**options(url, **short)).load()
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return Table(tmp_path)
-
-
 def test_a_query_to_the_present_end_reads_everything_once_and_acknowledges_it(
     spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
 ) -> None:

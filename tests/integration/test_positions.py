@@ -44,6 +44,30 @@ def test_latest_reads_only_what_comes(
         assert numbers(driver.rows(start, driver.everything(start))) == [21]
 
 
+def test_the_first_batch_is_the_same_after_a_crash_that_leaves_no_other(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    options |= {"nats.start": "latest", "nats.poll.interval": "1ms"}
+    with Driver(options) as driver:
+        start = driver.initial()
+        server_admin.publish_many((f"{filled}.new", b"") for _ in range(3))
+        end = driver.latest(start)
+        assert numbers(driver.rows(start, end)) == [21, 22, 23]
+    server_admin.publish(f"{filled}.newer")
+    with Driver(options) as again:
+        # Spark logs only the end of a batch, and asks anew where the first one began.
+        assert numbers(again.rows(again.initial(), end)) == [21, 22, 23]
+        assert numbers(again.rows(end, again.latest(end))) == [24]
+
+
+def test_an_idle_stream_gives_no_batch_once_its_first_is_done(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    with Driver({**options, "nats.poll.interval": "1ms"}) as driver:
+        end = driver.latest(driver.initial())
+        assert driver.latest(end) == end
+
+
 @pytest.mark.usefixtures("filled")
 def test_a_sequence_is_included(options: dict[str, str]) -> None:
     assert numbers(read_stream({**options, "nats.start": "15"})) == list(range(15, 21))
@@ -132,17 +156,15 @@ def test_a_stream_that_appears_under_a_pattern_is_read_from_its_head(
     stream: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nats_spark_common.streams._DISCOVERY_INTERVAL", 0.0)
+    monkeypatch.setattr("nats_spark_common.replay.streams._DISCOVERY_INTERVAL", 0.0)
     admin.create_stream(f"{stream}-1")
     options = {"nats.url": nats_server.url, "nats.stream.pattern": f"{stream}-*"}
     with Driver({**options, "nats.start": "latest", "nats.poll.interval": "1ms"}) as driver:
         start = driver.initial()
         admin.create_stream(f"{stream}-2")
         admin.fill(f"{stream}-2", 3)
-        entered = driver.latest(start)
-        assert driver.rows(start, entered) == []
-        end = driver.latest(entered)
-        assert [(r["stream"], r["streamSeq"]) for r in driver.rows(entered, end)] == [
+        end = driver.latest(start)
+        assert [(r["stream"], r["streamSeq"]) for r in driver.rows(start, end)] == [
             (f"{stream}-2", i) for i in (1, 2, 3)
         ]
 

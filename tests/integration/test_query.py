@@ -24,11 +24,6 @@ def source(spark: SparkSession, url: str, stream: str, **options: str) -> DataFr
     return reader.option("nats.url", url).option("nats.stream.name", stream).load()
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return Table(tmp_path)
-
-
 def test_a_query_reads_every_message_once_in_several_batches(
     spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
 ) -> None:
@@ -59,6 +54,63 @@ def test_the_start_position_is_for_the_first_run_only(
     admin.fill(stream, 10)
     table.run(source(spark, nats_server.url, stream, start="earliest"))
     assert table.seqs(spark) == list(range(6, 21))
+
+
+def test_a_first_batch_that_failed_is_read_again_from_where_it_began(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 10)
+    seen: list[tuple[int, list[int]]] = []
+
+    def failing_at_first(batch: DataFrame, number: int) -> None:
+        seen.append((number, [row.streamSeq for row in batch.select("streamSeq").collect()]))
+        if len(seen) == 1:
+            raise RuntimeError("the first batch fails, as it shall")
+
+    def run(start: str) -> None:
+        frame = source(spark, server.url, stream, start=start)
+        writer = frame.writeStream.foreachBatch(failing_at_first).trigger(availableNow=True)
+        writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
+
+    with pytest.raises(StreamingQueryException, match="as it shall"):
+        run("4")
+    server_admin.fill(stream, 2)
+    run("latest")  # another position to ask for, as latest is another with every message
+    assert seen == [(0, [4, 5, 6, 7, 8, 9, 10])] * 2 + [(1, [11, 12])]
+
+
+def test_what_the_first_batch_lost_before_it_was_read_again_is_told(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+
+    def fail(batch: DataFrame, number: int) -> None:
+        raise RuntimeError("the first batch fails, as it shall")
+
+    def run() -> None:
+        writer = source(spark, nats_server.url, stream).writeStream.foreachBatch(fail)
+        writer = writer.option("checkpointLocation", str(tmp_path))
+        writer.trigger(availableNow=True).start().awaitTermination()
+
+    with pytest.raises(StreamingQueryException, match="as it shall"):
+        run()
+    admin.purge(stream, seq=4)
+    with pytest.raises(StreamingQueryException, match="messages 1 to 3 were removed"):
+        run()
+
+
+def test_a_start_that_is_no_longer_there_is_no_matter_to_a_query_with_a_checkpoint(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    table.run(source(spark, nats_server.url, stream, start="3"))
+    admin.purge(stream, seq=8)
+    admin.fill(stream, 2)
+    table.run(source(spark, nats_server.url, stream, start="3"))
+    assert table.seqs(spark) == list(range(3, 13))
 
 
 def test_a_running_query_picks_up_what_is_published(

@@ -29,8 +29,9 @@ from nats_spark_common.admission import Available, Pace, admit, worth_a_batch
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.loss import lost_messages, recreated, truncated, vanished
 from nats_spark_common.messages import text as text_of
-from nats_spark_common.offsets import Offset, StreamOffset
 from nats_spark_common.ranges import StreamRange, split
+from nats_spark_common.replay.offsets import Offset, StreamOffset
+from nats_spark_common.replay.pushdown import Bounds, bounds_of
 from nats_spark_common.subjects import (
     is_literal,
     matches,
@@ -40,7 +41,6 @@ from nats_spark_common.subjects import (
     prefix_filter,
 )
 from nats_spark_common.timestamps import ns_to_rfc3339, rfc3339_to_ns
-from pyspark_nats_v2.pushdown import Bounds, bounds_of
 
 SPANS = st.lists(
     st.tuples(st.integers(1, 1000), st.integers(0, 100_000)).map(
@@ -281,7 +281,7 @@ def test_the_end_of_a_stream_is_behind_its_last_message() -> None:
 
 
 def test_the_head_of_a_stream_is_before_its_first_message() -> None:
-    assert StreamOffset.head_of(info(3, 9)) == StreamOffset(2, "now")
+    assert StreamOffset.head_of(info(3, 9)) == StreamOffset(2, "now", after=2)
 
 
 def info(first: int, last: int, messages: int = 1) -> StreamInfo:

@@ -52,7 +52,7 @@ SCALA = {
     "nats.storage.replicas": ("3", "storage_replicas", 3),
     "nats.storage.payload-compression": ("zlib", "payload_compression", "zlib"),
     "nats.stream.prefix": ("P", "stream_prefix", "P"),
-    "nats.num.partitions": ("4", "num_partitions", "4"),
+    "nats.num.partitions": ("4", "num_partitions", 4),
     "nats.reset.on.restart": ("true", "reset_on_restart", True),
     "nats.connection.timeout": ("20", "connect_timeout", 20.0),
     "nats.connection.user.name": ("ada", "user", "ada"),

@@ -6,45 +6,29 @@ from pyspark.sql.datasource import DataSourceReader
 from pyspark.sql.types import StructType
 
 from nats_spark_common.errors import OptionError
-from nats_spark_common.schema import SCHEMA, Projection
+from nats_spark_common.schema import Projection
 from nats_spark_common.settings import NatsSettings
-from nats_spark_common.sink import JetStreamSink
+from nats_spark_common.source import FlavorSource
 
 from .durable import Durable
 from .stream import StreamReader
 
 
-class DefaultSource(JetStreamSink):
+class DefaultSource(FlavorSource):
     """A durable JetStream consumer as a streaming DataFrame; and the suite's sink."""
 
-    @classmethod
-    def name(cls) -> str:
-        return "nats-balanced"
+    flavor = "balanced"
 
-    def schema(self) -> StructType:
-        """The columns; called at ``load()``, which makes it the place to find mistakes early.
-
-        Raises:
-            OptionError: an option is unknown or its value is wrong.
-            ConnectError, AuthError: the server cannot be reached, or refuses the credentials.
-            JetStreamUnavailableError, StreamNotFoundError, ConsumerNotFoundError,
-            UnsupportedConsumerError: as named.
-        """
-        durable = Durable(self._settings())
+    def check(self, settings: NatsSettings) -> None:
+        """Raises as `Durable.check` does."""
+        durable = Durable(settings)
         try:
             durable.check()
         finally:
             durable.close()
-        return SCHEMA
 
-    def streamReader(self, schema: StructType) -> StreamReader:
-        settings = self._settings()
-        if settings.end != NatsSettings.model_fields["end"].default:
-            raise OptionError(
-                f"nats.end={settings.end} is for batch reads: "
-                "use trigger(availableNow=True) to stop at the messages that are there now"
-            )
-        return StreamReader(settings, Projection(schema))
+    def stream_reader(self, settings: NatsSettings, projection: Projection) -> StreamReader:
+        return StreamReader(settings, projection)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         raise OptionError(
@@ -52,6 +36,3 @@ class DefaultSource(JetStreamSink):
             "after which to acknowledge; use spark.readStream with trigger(availableNow=True), "
             'or format("nats-v2")'
         )
-
-    def _settings(self) -> NatsSettings:
-        return NatsSettings.from_options(self.options, flavor="balanced")

@@ -1,9 +1,10 @@
 """What the connectors share: settings, connections, decoding, rows.
 
 For users: `NatsSettings` and the errors. For connectors: the modules, each of which says in its
-first lines what it is for. Data flows one way: `settings` → what to read (`streams`, `offsets`,
-`admission`, `ranges`) in the driver → `reading` (`direct`, `ordered` over `wire`) and `schema`
-in the tasks. The other way, out of Spark, is `sink`.
+first lines what it is for. Data flows one way: `settings` → what to read (`admission`, `ranges`;
+`replay` where Spark keeps the position) in the driver → `reading` (`direct`, `ordered` over `wire`)
+and `schema` in the tasks. The other way, out of Spark, is `sink`. `source` and `query_reader` are
+what the flavors' entry points inherit.
 """
 
 from .errors import (

@@ -66,6 +66,8 @@ def _type(name: str, annotation: str) -> str:
         return "size"
     if name in _LISTS:
         return "comma list"
+    if name == "num_partitions":
+        return "integer or auto"
     if "Literal" in annotation:
         return "choice"
     for python, words in _TYPES.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
@@ -71,16 +71,38 @@ def parse_subjects(value: Any) -> tuple[str, ...]:
 def parse_stream_names(value: Any) -> tuple[str, ...]:
     """Stream names, each once."""
     names = tuple(dict.fromkeys(parse_list(value)))
-    if any(not name.isprintable() or set(name) & set(" .*>/\\") for name in names):
-        raise ValueError("stream names, which hold no white space and none of . * > / \\")
-    return names
+    return tuple(_check_name("stream names, which hold", name) for name in names)
 
 
 def parse_consumer_name(value: Any) -> Any:
     """A consumer's name."""
-    if isinstance(value, str) and (not value.isprintable() or set(value) & set(" .*>/\\")):
-        raise ValueError("a consumer name, which holds no white space and none of . * > / \\")
-    return value
+    return _check_name("a consumer name, which holds", value) if isinstance(value, str) else value
+
+
+def parse_stream_prefix(value: Any) -> Any:
+    """What precedes the dash and the number in the names of partitioned streams."""
+    if not isinstance(value, str):
+        return value
+    words = "the beginning of stream names, which hold"
+    if not value.strip():
+        raise ValueError(f"{words} something before their dash and number")
+    return _check_name(words, value.strip())
+
+
+def parse_partition_count(value: Any) -> Any:
+    """A number of streams, or ``auto``."""
+    text = str(value).strip().lower()
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError("a number of streams from 1 on, or auto")
+    return int(text)
+
+
+def _check_name(what: str, name: str) -> str:
+    if not name.isprintable() or set(name) & set(" .*>/\\"):
+        raise ValueError(f"{what} no white space and none of . * > / \\")
+    return name
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
@@ -88,6 +110,8 @@ PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 StreamNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stream_names)]
+StreamPrefix = Annotated[str, BeforeValidator(parse_stream_prefix)]
+PartitionCount = Annotated[int | Literal["auto"], BeforeValidator(parse_partition_count)]
 ConsumerName = Annotated[str, BeforeValidator(parse_consumer_name)]
 Subjects = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_subjects)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_urls)]

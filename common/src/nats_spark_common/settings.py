@@ -26,9 +26,11 @@ from .option_types import (
     ConsumerName,
     Count,
     Duration,
+    PartitionCount,
     PositiveDuration,
     Size,
     StreamNames,
+    StreamPrefix,
     Subjects,
     Urls,
 )
@@ -203,9 +205,16 @@ class NatsSettings(BaseSettings):
     )
 
     # The partitioned flavor.
-    stream_prefix: str | None = Field(None, description="partitioned: prefix of the streams")
-    num_partitions: str | None = Field(None, description="partitioned: how many, or auto")
-    reset_on_restart: bool = Field(False, description="partitioned: start anew with each run")
+    stream_prefix: StreamPrefix | None = Field(
+        None, description="partitioned: the streams are called by it, a dash and a number from 0 on"
+    )
+    num_partitions: PartitionCount = Field(
+        "auto",
+        description="partitioned: how many streams, or auto: all that exist, also those that join",
+    )
+    reset_on_restart: bool = Field(
+        False, description="partitioned, V2: begin each run at nats.start, whatever was read before"
+    )
 
     # The sink.
     sink_mode: _SinkMode = Field(
@@ -278,14 +287,6 @@ class NatsSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         layers = (_LayerSource(settings_cls, layer) for layer in _LAYERS.get())
         return (init_settings, *layers)
-
-    def require_streams(self) -> None:
-        """Raises ``OptionError`` where neither a stream nor a pattern is named."""
-        if not self.stream_name and not self.stream_pattern:
-            raise OptionError(
-                "no stream is named: set nats.stream.name to one stream or a comma list, "
-                "or nats.stream.pattern to a glob over stream names"
-            )
 
     @property
     def tasks(self) -> int:

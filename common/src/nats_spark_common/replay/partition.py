@@ -7,25 +7,29 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyspark.sql.datasource import InputPartition
 
-from nats_spark_common.compression import decompress
-from nats_spark_common.ranges import StreamRange
-from nats_spark_common.reading import read_range
-from nats_spark_common.schema import Projection
-from nats_spark_common.settings import NatsSettings
+from ..compression import decompress
+from ..ranges import StreamRange
+from ..reading import read_range
+from ..schema import Projection
+from ..settings import NatsSettings
 
 
 class RangePartition(InputPartition):
-    """One range of one stream."""
+    """One range of one stream, or None: a task with nothing to read."""
 
-    def __init__(self, span: StreamRange) -> None:
+    def __init__(self, span: StreamRange | None) -> None:
         super().__init__(span)
         self.span = span
 
 
 def read_partition(
-    settings: NatsSettings, projection: Projection, span: StreamRange
+    settings: NatsSettings, projection: Projection, partition: InputPartition
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a range, in sequence order. Raises as `read_range` and `decompress` do."""
+    assert isinstance(partition, RangePartition)
+    span = partition.span
+    if span is None:
+        return
     constants = {"stream": span.stream, "domain": settings.domain}
     for messages in read_range(settings, span, projection.fields):
         opened = decompress(

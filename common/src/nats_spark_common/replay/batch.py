@@ -7,24 +7,25 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
 
-from nats_spark_common.errors import OptionError
-from nats_spark_common.jetstream import StreamInfo
-from nats_spark_common.ranges import StreamRange, split
-from nats_spark_common.schema import Projection
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.streams import Streams
-from nats_spark_common.subjects import narrow
-
+from ..errors import OptionError
+from ..jetstream import StreamInfo
+from ..ranges import StreamRange
+from ..schema import Projection
+from ..settings import NatsSettings
+from ..subjects import narrow
+from .layout import Layout
 from .partition import RangePartition, read_partition
 from .pushdown import Bounds, bounds_of
+from .streams import Streams
 
 
 class BatchReader(DataSourceReader):
     """Plans one read of everything between ``nats.start`` and ``nats.end``."""
 
-    def __init__(self, settings: NatsSettings, projection: Projection) -> None:
+    def __init__(self, settings: NatsSettings, projection: Projection, layout: Layout) -> None:
         self._settings = settings
         self._projection = projection
+        self._layout = layout
         self._bounds = Bounds()
 
     @property
@@ -38,7 +39,8 @@ class BatchReader(DataSourceReader):
         return offered
 
     def partitions(self) -> list[InputPartition]:
-        with Streams(self._settings) as streams:
+        settings, layout = self._settings, self._layout
+        with Streams(settings, layout.selection(settings)) as streams:
             infos = streams.require()
             first, last = streams.start_offset(infos), streams.end_offset(infos)
             spans = []
@@ -52,14 +54,12 @@ class BatchReader(DataSourceReader):
                 span = self._narrowed(streams, info, begin, end)
                 if span is not None:
                     spans.append(span)
-        tasks = self._settings.tasks
-        pieces = split(spans, tasks, self._settings.min_range)
-        return [RangePartition(each) for each in pieces] or [NOTHING]
+        shares = layout.tasks(spans, infos.keys(), settings)
+        # Spark reads a partition even of an empty plan.
+        return [RangePartition(each) for each in shares or [None]]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        if not isinstance(partition, RangePartition):
-            return iter(())
-        return read_partition(self._settings, self._projection, partition.span)
+        return read_partition(self._settings, self._projection, partition)
 
     def _narrowed(
         self, streams: Streams, info: StreamInfo, begin: int, end: int
@@ -81,10 +81,6 @@ class BatchReader(DataSourceReader):
             return None
         direct = streams.reads_direct(info, filters)
         return StreamRange(info.name, info.created, begin, end, filters, direct)
-
-
-#: Spark reads a partition even of an empty plan.
-NOTHING = InputPartition(None)
 
 
 class _PushFilters:

@@ -1,37 +1,33 @@
-"""Asks the server about the streams of a query: which they are, where they begin and end."""
+"""Asks the server about the streams of a query: where they begin and end."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
 
-from .control import Control
-from .errors import (
-    DataLossError,
-    OptionError,
-    StreamNotFoundError,
-    UnsupportedStreamError,
-)
-from .jetstream import StreamInfo
-from .loss import lost_messages
+from ..control import Control
+from ..errors import DataLossError, OptionError, UnsupportedStreamError
+from ..jetstream import StreamInfo
+from ..loss import lost_messages
+from ..positions import AtSequence, AtTime, Earliest, Position, Positions
+from ..settings import NatsSettings
+from .layout import Selection
 from .offsets import Offset, StreamOffset
-from .positions import AtSequence, AtTime, Earliest, Position, Positions
-from .settings import NatsSettings
 
-#: How often a pattern is matched anew against the server's streams, in seconds.
+#: How often it is looked whether streams have joined, in seconds.
 _DISCOVERY_INTERVAL = 5.0
 
 
 class Streams:
-    """The streams that the settings name, by list or by pattern; holds a control connection."""
+    """The streams of a selection; holds a control connection."""
 
-    def __init__(self, settings: NatsSettings) -> None:
+    def __init__(self, settings: NatsSettings, selection: Selection) -> None:
         """Connect. Raises ``ConnectError`` or ``AuthError``."""
-        settings.require_streams()
         self._settings = settings
+        self._selection = selection
         self._control = Control(settings)
-        self._names: list[str] = list(settings.stream_name)
-        self._discovered = -_DISCOVERY_INTERVAL
+        self._names: list[str] | None = None
+        self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}
         self._asked = -1e9
 
@@ -54,25 +50,19 @@ class Streams:
         """The streams, all of which must exist and be readable.
 
         Raises:
-            StreamNotFoundError: a named stream does not exist, or the pattern matches none.
+            StreamNotFoundError: a stream that the options name does not exist, or none does.
             UnsupportedStreamError: a stream is a work queue.
         """
+        self._names = None
         infos = self.refresh()
-        for name in self._settings.stream_name:
-            if name not in infos:
-                infos[name] = self._control.stream_info(name)  # raises, in the server's words
-        if not infos:
-            raise StreamNotFoundError(
-                f"nats.stream.pattern={self._settings.stream_pattern} matches none of the "
-                f"account's streams: {', '.join(self._control.stream_names()) or '(there is none)'}"
-            )
+        self._selection.require(infos, self._control)
         return infos
 
     def refresh(self) -> dict[str, StreamInfo]:
         """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
-        pattern = self._settings.stream_pattern
-        if pattern and time.monotonic() - self._discovered >= _DISCOVERY_INTERVAL:
-            self._names = self._control.stream_names(pattern)
+        stale = time.monotonic() - self._discovered >= _DISCOVERY_INTERVAL
+        if self._names is None or (self._selection.grows and stale):
+            self._names = self._selection.names(self._control)
             self._discovered = time.monotonic()
         infos = self._control.stream_infos(self._names)
         for info in infos.values():
@@ -103,7 +93,7 @@ class Streams:
             DataLossError: the sequence is no longer stored.
         """
         return Offset(
-            {name: StreamOffset(self._before(info), info.created) for name, info in infos.items()}
+            {name: StreamOffset.entering(self._before(info), info) for name, info in infos.items()}
         )
 
     def end_offset(self, infos: dict[str, StreamInfo]) -> Offset:
