@@ -3,7 +3,8 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pyproject.toml
+PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pyproject.toml \
+	archived/partitioned/pyproject.toml
 
 # Workers must run this very Python, and nothing of another environment may shine through.
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)

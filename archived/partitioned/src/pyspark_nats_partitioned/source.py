@@ -1,0 +1,14 @@
+"""The entry point: what Spark instantiates for ``format("nats-partitioned")``."""
+
+from __future__ import annotations
+
+from nats_spark_common.replay import ReplaySource
+
+from .layout import ByStream
+
+
+class DefaultSource(ReplaySource):
+    """The streams ``<prefix>-0 … N-1``; partition i of every batch is stream i, in order."""
+
+    flavor = "partitioned"
+    layout = ByStream()
