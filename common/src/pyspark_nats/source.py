@@ -1,0 +1,46 @@
+"""The entry point: what Spark instantiates for ``format("nats")``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from pyspark.sql.datasource import DataSourceReader, DataSourceStreamReader
+from pyspark.sql.types import StructType
+
+from nats_spark_common.errors import OptionError
+from nats_spark_common.settings import NatsSettings
+from nats_spark_common.sink import JetStreamSink
+from nats_spark_common.source import FlavorSource
+
+
+class DefaultSource(JetStreamSink):
+    """Reads as the chosen flavor does; writes as all of them do."""
+
+    @classmethod
+    def name(cls) -> str:
+        return "nats"
+
+    def schema(self) -> StructType:
+        """As `FlavorSource.schema`. Raises ``OptionError`` where the flavor is not installed."""
+        return self._chosen().schema()
+
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:
+        return self._chosen().streamReader(schema)
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        return self._chosen().reader(schema)
+
+    def _chosen(self) -> FlavorSource:
+        flavor = NatsSettings.from_options(self.options).flavor
+        module = f"pyspark_nats_{flavor}"
+        try:
+            source = importlib.import_module(module).DefaultSource
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise OptionError(
+                f"nats.flavor={flavor} is not installed here: pip install pyspark-nats-{flavor}, "
+                "on the driver and on every executor"
+            ) from None
+        return cast("FlavorSource", source(self.options))
