@@ -1,0 +1,116 @@
+"""Whole streaming queries of the partitioned flavor: Spark's engine, a checkpoint, a real sink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql.types import Row
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+from .._support.numbered import make_streams
+from .._support.options import options
+from .._support.tables import Table
+
+
+def source(spark: SparkSession, url: str, prefix: str, **short: str) -> DataFrame:
+    given = options(url, stream_prefix=prefix, **short)
+    return spark.readStream.format("nats-partitioned").options(**given).load()
+
+
+def test_a_restarted_query_goes_on_in_each_stream(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
+) -> None:
+    make_streams(server_admin, stream, [40, 0, 500])
+    query = table.run(source(spark, server.url, stream, max_messages_per_trigger="200"))
+    assert [p["numInputRows"] for p in query.recentProgress] == [200, 200, 140]
+    for i in range(3):
+        server_admin.fill(f"{stream}-{i}", 10)
+    table.run(source(spark, server.url, stream, max_messages_per_trigger="200"))
+    assert table.seqs(spark) == sorted([*range(1, 51), *range(1, 11), *range(1, 511)])
+
+
+def test_an_available_now_query_leaves_what_comes_after_its_start(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    make_streams(admin, stream, [5, 5])
+    rows: list[Row] = []
+
+    def publish_more(batch: DataFrame, number: int) -> None:
+        rows.extend(batch.select("stream", "streamSeq").collect())
+        for i in range(2):
+            admin.fill(f"{stream}-{i}", 5)
+
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="4")
+    writer = frame.writeStream.foreachBatch(publish_more).trigger(availableNow=True)
+    writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
+    assert sorted(map(tuple, rows)) == [(f"{stream}-{i}", s) for i in (0, 1) for s in range(1, 6)]
+
+
+def test_the_partition_of_a_row_is_the_number_of_its_stream_in_every_batch(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    make_streams(admin, stream, [10, 0, 40])
+    seen: list[set[tuple[str, int]]] = []
+
+    def look(batch: DataFrame, number: int) -> None:
+        found = batch.select("stream", f.spark_partition_id()).distinct().collect()
+        seen.append({(row[0], row[1]) for row in found})
+
+    frame = source(spark, nats_server.url, stream, max_messages_per_trigger="16")
+    writer = frame.writeStream.foreachBatch(look).trigger(availableNow=True)
+    writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
+    first, last = (f"{stream}-0", 0), (f"{stream}-2", 2)
+    assert seen == [{first, last}, {first, last}, {last}, {last}]
+
+
+def test_workers_keep_their_connections_from_batch_to_batch(
+    spark: SparkSession, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    with EmbeddedServer() as server:
+        own = Admin(server.url)
+        make_streams(own, stream, [300, 300])
+        connections: list[int] = []
+
+        def count(batch: DataFrame, number: int) -> None:
+            batch.count()
+            connections.append(server.statistics()["total_connections"])
+
+        frame = source(spark, server.url, stream, max_messages_per_trigger="60")
+        writer = frame.writeStream.foreachBatch(count).trigger(availableNow=True)
+        writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
+        own.close()
+    assert len(connections) == 10
+    # A worker that Spark started late may add its own; each batch of each stream does not.
+    assert connections[-1] - connections[0] <= 2
+
+
+def test_another_number_of_partitions_fails_a_query_that_has_a_checkpoint(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    make_streams(admin, stream, [5, 5, 5])
+    table.run(source(spark, nats_server.url, stream, num_partitions="2"))
+    with pytest.raises(StreamingQueryException, match=r"partitions=3, but the checkpoint is of 2"):
+        table.run(source(spark, nats_server.url, stream, num_partitions="3"))
+    table.run(source(spark, nats_server.url, stream, num_partitions="auto"))
+    assert table.seqs(spark) == sorted([1, 2, 3, 4, 5] * 3)
+
+
+def test_a_running_query_picks_up_a_stream_that_joins(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    make_streams(admin, stream, [5])
+    query = table.writer(source(spark, nats_server.url, stream)).start()
+    try:
+        wait_until(lambda: query.lastProgress and query.lastProgress["batchId"] >= 0)
+        admin.create_stream(f"{stream}-1")
+        admin.fill(f"{stream}-1", 3)
+        wait_until(lambda: len(table.seqs(spark)) == 8, every=0.5)
+    finally:
+        query.stop()
+    assert table.seqs(spark) == [1, 1, 2, 2, 3, 3, 4, 5]
