@@ -152,7 +152,7 @@ class Control:
         names = list(names)
         if len(names) >= _LIST_FROM:
             wanted = set(names)
-            listed = map(StreamInfo.from_json, self._pages("STREAM.LIST", "streams"))
+            listed = map(StreamInfo.from_json, self.pages("STREAM.LIST", "streams"))
             return {info.name: info for info in listed if info.name in wanted}
         try:
             answers = self.api_many((f"STREAM.INFO.{name}", None) for name in names)
@@ -168,8 +168,18 @@ class Control:
 
     def stream_names(self, pattern: str = "*") -> list[str]:
         """The names of the streams that match a shell-style pattern, sorted."""
-        names: Iterable[str] = self._pages("STREAM.NAMES", "streams")
+        names: Iterable[str] = self.pages("STREAM.NAMES", "streams")
         return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
+
+    def pages(self, call: str, key: str, **request: Any) -> list[Any]:
+        """All items under ``key`` of an answer that comes in pages. Raises as `api` does."""
+        items: list[Any] = []
+        while True:
+            page = self.api(call, {**request, "offset": len(items)})
+            found = page.get(key) or []
+            items += found
+            if not found or len(items) >= int(page["total"]):
+                return items
 
     def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
         """The sequence of the first message stored at or after a time; ``last_seq + 1`` if none.
@@ -192,15 +202,6 @@ class Control:
         except ServerError as error:
             _log.debug("consumer %s ends by itself: %s", created["name"], error)
         return int(created["delivered"]["stream_seq"]) + 1
-
-    def _pages(self, call: str, key: str) -> list[Any]:
-        items: list[Any] = []
-        while True:
-            page = self.api(call, {"offset": len(items)})
-            found = page.get(key) or []
-            items += found
-            if not found or len(items) >= int(page["total"]):
-                return items
 
     def _answer(self, subject: str, answer: bytes | BaseException) -> dict[str, Any]:
         if isinstance(answer, bytes):
