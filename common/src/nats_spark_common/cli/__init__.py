@@ -1,0 +1,58 @@
+"""The command ``nats-spark``: what a shell needs around the connectors.
+
+Each group of subcommands is a module that adds its arguments (``add_arguments``) and names the
+function that runs each. `main` turns the errors of the suite into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from ..errors import NatsSparkError, OptionError
+from . import partitions
+from .parser import Parser
+
+_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments; by default those of the process.
+
+    Returns the exit code: 0 done, 1 failed, 2 wrong arguments or options, 130 interrupted.
+    """
+    # Without a handler, Python would print warnings of the libraries between our own lines.
+    for library in ("nats_spark_common", "nats", "asyncio"):
+        logging.getLogger(library).addHandler(logging.NullHandler())
+    try:
+        arguments = _parser().parse(argv)
+        run: Callable[..., None] = arguments.run
+        run(arguments)
+        sys.stdout.flush()
+    except OptionError as error:
+        return _say(error, _MISUSED)
+    except NatsSparkError as error:
+        return _say(error, _FAILED)
+    except KeyboardInterrupt:
+        return _say("interrupted", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="nats-spark", description="Tools around NATS JetStream and Apache Spark.")
+    groups = parser.add_subparsers(metavar="COMMAND", required=True)
+    partitions.add_arguments(groups)
+    return parser
+
+
+def _say(what: object, code: int) -> int:
+    print(f"nats-spark: {' '.join(str(what).split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,7 @@
+"""``python -m nats_spark_common.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

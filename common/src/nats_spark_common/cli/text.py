@@ -1,0 +1,74 @@
+"""Figures and tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_NOTHING = "-"
+
+
+def count(number: float | None) -> str:
+    """With separators; one decimal below ten, where it has one. ``-`` for None."""
+    if number is None:
+        return _NOTHING
+    if number < 10 and round(number, 1) != round(number):
+        return f"{number:.1f}"
+    return f"{round(number):,}"
+
+
+def size(number: float | None, suffix: str = "") -> str:
+    """Bytes with a binary unit: ``1.2 MiB``. ``-`` for None."""
+    if number is None:
+        return _NOTHING
+    unit = 0
+    while number >= 1023.95 and unit < len(_UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return (f"{number:.1f} " if unit else f"{round(number)} ") + _UNITS[unit] + suffix
+
+
+def duration(seconds: float | None) -> str:
+    """In the greatest fitting unit: ``2.5 s``, ``3 h``. ``-`` for None."""
+    if seconds is None:
+        return _NOTHING
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def share(part: float | None) -> str:
+    """A fraction of 1 as a percentage. ``-`` for None."""
+    return _NOTHING if part is None else f"{part:.1%}"
+
+
+def plural(number: int, word: str) -> str:
+    """``1 message``, ``2,000 messages``."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns: the first to the left, the others to the right; the first row heads them."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *others = row
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def runs(prefix: str, names: Sequence[str]) -> str:
+    """Names in a line, those of neighboring partitions together: ``A-ingest, A-0 ... A-7``."""
+    parts: list[list[str]] = []
+    for name in names:
+        last = parts[-1][-1] if parts else ""
+        numbers = [each.removeprefix(f"{prefix}-") for each in (last, name)]
+        if all(n.isdigit() for n in numbers) and int(numbers[1]) == int(numbers[0]) + 1:
+            parts[-1].append(name)
+        else:
+            parts.append([name])
+    return ", ".join(
+        ", ".join(part) if len(part) < 3 else f"{part[0]} ... {part[-1]}" for part in parts
+    )
