@@ -30,7 +30,7 @@ tokens = st.text("abcXYZ019_-ü", min_size=1, max_size=4)
 @st.composite
 def patterns(draw: st.DrawFn) -> str:
     """Subjects that a set can divide."""
-    parts = draw(st.lists(st.one_of(tokens, st.just("*")), min_size=1, max_size=4))
+    parts = [draw(tokens), *draw(st.lists(st.one_of(tokens, st.just("*")), max_size=3))]
     return ".".join(parts + [">"] * draw(st.integers(0, 1)))
 
 
@@ -162,7 +162,8 @@ def test_a_single_partition_needs_no_hash() -> None:
         ({"prefix": "x" * 201}, "longer than 200 bytes"),
         ({"count": 0}, "--partitions 0: a set has from 1 to 256"),
         ({"count": 257}, "--partitions 257: a set has from 1 to 256"),
-        ({"subject": ">"}, "--subject '>': takes everything"),
+        ({"subject": ">"}, "--subject '>': takes JetStream's own messages"),
+        ({"subject": "*.>"}, "takes JetStream's own messages"),
         ({"subject": ""}, "--subject '': a subject has tokens"),
         ({"subject": "a..b"}, r"--subject 'a\.\.b': a subject has tokens"),
         ({"subject": "a b.*"}, "no white space"),

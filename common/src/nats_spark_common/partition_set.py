@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from .errors import NatsSparkError, OptionError
 from .jetstream import FAST_BATCH_VERSION
+from .subjects import overlap
 
 #: Servers from this version on transform the subjects of streams, and keep metadata.
 TRANSFORM_VERSION = (2, 10)
@@ -28,6 +29,7 @@ SOURCES_REPEATS_VERSION = (2, 14)
 MOST_PARTITIONS = 256
 
 _MARK = "nats-spark.partitions."
+_JETSTREAM = "$JS.>"
 _INGEST = "ingest"
 _WHOLE_SUBJECT = "subject"
 _LONGEST_NAME = 200  # the server takes 255 bytes; the number and "-ingest" have to fit, too
@@ -316,8 +318,8 @@ def check_name(option: str, name: str) -> None:
 def _check_subject(subject: str) -> None:
     tokens = subject.split(".")
     wrong = None
-    if subject == ">":
-        wrong = "takes everything, JetStream's own messages too: begin with a word (orders.>)"
+    if overlap(subject, _JETSTREAM):
+        wrong = "takes JetStream's own messages, too: begin with a word (orders.>)"
     elif "," in subject:
         wrong = "a set divides one subject; write one pattern with wildcards (orders.*.>)"
     elif "" in tokens or not subject.isprintable() or " " in subject:

@@ -199,7 +199,7 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
             "",
             f"{wanted.subject} -> {text.plural(wanted.count, 'partition')}, {how}. Producers "
             "publish to it as ever.",
-            *textwrap.wrap(paragraph, 100, break_long_words=False),
+            *textwrap.wrap(paragraph, 100, break_on_hyphens=False),
             "",
             "To read it:",
             '  spark.readStream.format("nats-partitioned")',
