@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from nats_spark_common.cli import main, partitions
+from nats_spark_common.control import Control
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support import transforms
@@ -171,7 +172,7 @@ def test_headers_survive_and_the_server_adds_where_a_message_comes_from(
     [stored] = admin.read_all(f"{stream}-0")
     assert stored.headers is not None
     assert stored.headers.pop("Nats-Stream-Source").startswith(f"{stream}-ingest 1 ")
-    assert stored.headers["A"] == "b"
+    assert stored.headers == {"A": "b"}  # what was expected has done its work
 
 
 def test_what_the_ingest_stream_drops_as_a_repeat_comes_once_and_nothing_else_is_dropped(
@@ -399,6 +400,24 @@ def test_what_cannot_be_taken_back_is_said(
     assert names(account_admin, "DENY") == ["DENY-0"]
 
 
+def test_an_interrupted_run_takes_back_the_stream_that_was_being_made(
+    fails: Callable[..., str], admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Control.api
+
+    def interrupted(self: Control, call: str, request: Any = None) -> dict[str, Any]:
+        answer = answered(self, call, request)
+        if call == f"STREAM.CREATE.{stream}-1":  # made, and nobody heard of it
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(Control, "api", interrupted)
+    line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3")
+    taken = f"{stream}-ingest, {stream}-0, {stream}-1"
+    assert f"{stream}-1 cannot be made: interrupted; taken back: {taken}" in line
+    assert names(admin, stream) == []
+
+
 def test_a_run_that_was_killed_half_way_is_completed_by_the_next(
     run: Run, accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
@@ -499,14 +518,18 @@ def test_show_tells_the_lag_of_a_partition_that_takes_no_more(
     assert 0 < shown["total"]["lag"] <= 20
 
 
-def test_show_reads_a_set_that_was_made_by_hand(run: Run, admin: Admin, stream: str) -> None:
+def test_show_reads_a_set_that_was_made_by_hand_on_any_server(
+    run: Run, server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
     for i in range(2):
-        admin.create_stream(f"{stream}-{i}", [f"{stream}.{i}.>"])
-    admin.publish(f"{stream}.1.x", b"")
-    shown = figures(run, stream)
+        server_admin.create_stream(f"{stream}-{i}", [f"{stream}.{i}.>"])
+    server_admin.publish(f"{stream}.1.x", b"")
+    code, out, _ = run("show", stream, "--json", "--interval", "0", url=server.url)
+    shown = json.loads(out)
+    assert code == 0
     assert [each["messages"] for each in shown["partitions"]] == [0, 1]
     assert (shown["ingest"], shown["subject"], shown["total"]["lag"]) == ([], None, None)
-    assert run("show", stream, "--interval", "0")[0] == 0
+    assert run("show", stream, "--interval", "0", url=server.url)[0] == 0
 
 
 def test_show_is_a_table_with_aligned_columns(run: Run, admin: Admin, stream: str) -> None:
