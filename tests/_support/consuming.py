@@ -13,7 +13,7 @@ from pyspark_nats_balanced import DefaultSource
 
 from .admin import Admin
 from .options import options
-from .reading import Driver, Row
+from .reading import Driver, Row, batch
 
 DURABLE = "spark"
 
@@ -22,24 +22,6 @@ def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> D
     """A reader on the durable ``spark``, unless ``durable_name`` says otherwise."""
     short = {"stream_name": stream, "durable_name": DURABLE, **short}
     return Driver(options(url, **short), schema, DefaultSource)
-
-
-def batch(driver: Driver, position: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
-    """The end and the rows of the next batch; the position itself and nothing where none is."""
-    end = driver.latest(position)
-    return end, driver.rows(position, end) if end != position else []
-
-
-def drain(driver: Driver, position: dict[str, Any] | None = None) -> list[Row]:
-    """Run batches until there is none, and so acknowledge the last one too."""
-    position = driver.initial() if position is None else position
-    rows: list[Row] = []
-    while True:
-        end, more = batch(driver, position)
-        if end == position:
-            return rows
-        rows += more
-        position = end
 
 
 def durable(admin: Admin, stream: str, name: str = DURABLE, **config: Any) -> None:

@@ -55,6 +55,24 @@ class Driver:
             yield [row for batch in reader.read(share) for row in batch.to_pylist()]
 
 
+def batch(driver: Driver, position: dict[str, Any]) -> tuple[dict[str, Any], list[Row]]:
+    """The end and the rows of the next batch; the position itself and nothing where none is."""
+    end = driver.latest(position)
+    return end, driver.rows(position, end) if end != position else []
+
+
+def drain(driver: Driver, position: dict[str, Any] | None = None) -> list[Row]:
+    """All rows, batch after batch until there is none: what balanced read is acknowledged then."""
+    position = driver.initial() if position is None else position
+    rows: list[Row] = []
+    while True:
+        end, more = batch(driver, position)
+        if end == position:
+            return rows
+        rows += more
+        position = end
+
+
 def read_stream(options: dict[str, str], schema: StructType = SCHEMA) -> list[Row]:
     """Everything from the start position to the streams' present ends."""
     with Driver(options, schema) as driver:

@@ -14,8 +14,8 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
-from .._support.consuming import DURABLE, batch, consumer, durable, follow, is_settled, start
-from .._support.reading import numbers
+from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
+from .._support.reading import batch, numbers
 from .._support.tables import Table
 from .test_server import crash
 

@@ -20,9 +20,9 @@ from pyspark_nats_balanced.acks import DONE, confirm
 from pyspark_nats_balanced.pull import Puller
 
 from .._support.admin import Admin, wait_until
-from .._support.consuming import DURABLE, batch, consumer, drain, durable, follow, is_settled, start
+from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
 from .._support.options import options
-from .._support.reading import numbers
+from .._support.reading import batch, drain, numbers
 
 
 def test_nothing_is_acknowledged_before_spark_has_committed(

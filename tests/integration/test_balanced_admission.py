@@ -10,8 +10,8 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
-from .._support.consuming import DURABLE, batch, consumer, drain, durable, follow, is_settled, start
-from .._support.reading import numbers
+from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
+from .._support.reading import batch, drain, numbers
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ from nats_spark_common.timestamps import ns_to_rfc3339
 from pyspark_nats_balanced import DefaultSource
 
 from .._support.admin import Admin
-from .._support.consuming import DURABLE, batch, consumer, drain, durable, is_settled, start
+from .._support.consuming import DURABLE, consumer, durable, is_settled, start
 from .._support.options import options
-from .._support.reading import numbers
+from .._support.reading import batch, drain, numbers
 
 
 def source(url: str, stream: str, **short: str) -> DefaultSource:

@@ -11,8 +11,8 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
-from .._support.consuming import DURABLE, drain, follow, is_settled, start
-from .._support.reading import numbers
+from .._support.consuming import DURABLE, follow, is_settled, start
+from .._support.reading import drain, numbers
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from nats_spark_common.embedded import EmbeddedServer
 from pyspark_nats_balanced.fetch import Source, read_messages
 
 from .._support.admin import Admin, wait_until
-from .._support.consuming import DURABLE, batch, drain, durable, follow, is_settled, start
+from .._support.consuming import DURABLE, durable, follow, is_settled, start
 from .._support.options import options
-from .._support.reading import numbers
+from .._support.reading import batch, drain, numbers
 
 
 def test_two_queries_split_the_messages_of_a_durable(
