@@ -10,11 +10,11 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test lint format bench bench-write bench-balanced clean java
+.PHONY: help demo test lint format bench bench-write bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 
 demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
@@ -39,6 +39,9 @@ bench-write: $(STAMP) java ## the same for the sink (ARGS="--quick")
 
 bench-balanced: $(STAMP) java ## the same for the balanced flavor, beside V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)
+
+bench-partitioned: $(STAMP) java ## the same for the partitioned flavor, beside V2 (ARGS="--quick")
+	@$(PYTHON) benchmarks/partitioned.py $(ARGS)
 
 clean: ## remove everything that the targets made
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \

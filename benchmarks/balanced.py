@@ -26,9 +26,8 @@ from nats_spark_common.settings import NatsSettings
 from pyspark_nats_balanced.acks import DONE, confirm
 from pyspark_nats_balanced.deliveries import Deliveries
 from pyspark_nats_balanced.pull import Puller
-from report import machine
+from report import machine, print_rates, print_ratios, print_usage
 from spark_side import make_session, run_query
-from usage import ELSEWHERE
 
 _FOLDER = Path(__file__).parent / "results"
 _QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
@@ -197,29 +196,9 @@ def _report(
     judge: bool,
 ) -> dict[str, Any]:
     print(f"\n{count:,} messages of {_SIZE} bytes, messages per second, acks included")
-    for side, label in LABELS.items():
-        raw = "  ".join(f"{rate:>9,.0f}" for rate in rates[side])
-        print(f"  {label:<50}{median(rates[side]):>10,.0f}   ({raw} )")
-    ratios = {
-        name: median(a / b for a, b in zip(rates[top], rates[low], strict=True))
-        for name, (top, low) in RATIOS.items()
-    }
-    for name, value in ratios.items():
-        verdict = ""
-        if judge and name in TARGETS:
-            met = "met" if value >= TARGETS[name] else "MISSED"
-            verdict = f"   (target {TARGETS[name]}: {met})"
-        print(f"  {name:<50}{value:>10.2f}{verdict}")
-    print("core-seconds per million messages of the whole query")
-    spent = {
-        side: {kind: median(each[kind] for each in runs) for kind in runs[0]}
-        for side, runs in usage.items()
-    }
-    for side, kinds in spent.items():
-        shown = "  ".join(f"{kind} {value:.2f}" for kind, value in kinds.items())
-        print(f"  {LABELS[side]:<50}{shown}")
-    busy = max(each[ELSEWHERE] for runs in usage.values() for each in runs)
-    print(f"  elsewhere at most {busy:.2f}: believe the ratios only where this is near zero")
+    print_rates(LABELS, rates)
+    ratios = print_ratios(RATIOS, rates, TARGETS if judge else {})
+    spent = print_usage(LABELS, usage)
     size = min(_BATCH, count)
     print(f"what the driver does alone for a batch of {size:,}, milliseconds")
     for phase, seconds in phases.items():
@@ -229,7 +208,7 @@ def _report(
         **machine(),
         "messages": count,
         "rates": {side: [round(rate) for rate in values] for side, values in rates.items()},
-        "ratios": {name: round(value, 3) for name, value in ratios.items()},
+        "ratios": ratios,
         "core_seconds_per_million": spent,
         "seconds_of_a_batch": {"messages": size, **phases},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 
 from results import LABELS, MEMORY_TARGET, TARGETS, MemoryResult, SizeResult
+from usage import ELSEWHERE
 
 mpl.use("Agg")
 
@@ -53,6 +55,49 @@ def _verdict(name: str, value: float) -> str:
     if target is None:
         return ""
     return f"   (target {target}: {'met' if value >= target else 'MISSED'})"
+
+
+def print_rates(labels: Mapping[str, str], rates: Mapping[str, Sequence[float]]) -> None:
+    """Messages per second of each side: the median, and every round."""
+    for side, label in labels.items():
+        raw = "  ".join(f"{rate:>9,.0f}" for rate in rates[side])
+        print(f"  {label:<50}{median(rates[side]):>10,.0f}   ({raw} )")
+
+
+def print_ratios(
+    ratios: Mapping[str, tuple[str, str]],
+    rates: Mapping[str, Sequence[float]],
+    targets: Mapping[str, float],
+) -> dict[str, float]:
+    """The medians of the rounds' ratios, each of one side's rate to another's."""
+    found = {}
+    for name, (top, low) in ratios.items():
+        value = median(a / b for a, b in zip(rates[top], rates[low], strict=True))
+        found[name] = round(value, 3)
+        verdict = ""
+        if name in targets:
+            met = "met" if value >= targets[name] else "MISSED"
+            verdict = f"   (target {targets[name]}: {met})"
+        print(f"  {name:<50}{value:>10.2f}{verdict}")
+    return found
+
+
+def print_usage(
+    labels: Mapping[str, str], usage: Mapping[str, Sequence[Mapping[str, float]]]
+) -> dict[str, dict[str, float]]:
+    """Core-seconds per million messages of whole queries, medians."""
+    print("core-seconds per million messages of the whole query")
+    spent = {
+        side: {kind: median(each[kind] for each in runs) for kind in runs[0]}
+        for side in labels
+        if (runs := usage.get(side))
+    }
+    for side, kinds in spent.items():
+        shown = "  ".join(f"{kind} {value:.2f}" for kind, value in kinds.items())
+        print(f"  {labels[side]:<50}{shown}")
+    busy = max(each[ELSEWHERE] for runs in usage.values() for each in runs)
+    print(f"  elsewhere at most {busy:.2f}: believe the ratios only where this is near zero")
+    return spent
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.types import Row
 
+from nats_spark_common.cli import main as nats_spark
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
@@ -99,6 +101,41 @@ def test_another_number_of_partitions_fails_a_query_that_has_a_checkpoint(
         table.run(source(spark, nats_server.url, stream, num_partitions="3"))
     table.run(source(spark, nats_server.url, stream, num_partitions="auto"))
     assert table.seqs(spark) == sorted([1, 2, 3, 4, 5] * 3)
+
+
+def test_a_set_made_by_the_command_keeps_the_order_of_each_key_over_restarts(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    subject = f"{stream.lower()}.*.>"
+    server = ["--server", nats_server.url]
+    made = ["partitions", "create", stream, "--subject", subject, "--partitions", "3", *server]
+    assert nats_spark(made) == 0
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def look(batch: DataFrame, number: int) -> None:
+        chosen = batch.select("subject", f.spark_partition_id(), f.col("content").cast("string"))
+        for row in chosen.collect():
+            seen.setdefault(row.subject, []).append((row[1], int(row.content)))
+
+    for run in range(2):
+        admin.publish_many(
+            (f"{stream.lower()}.key{i % 20}.set", str(run * 1_000 + i).encode())
+            for i in range(1_000)
+        )
+        wait_until(partial(_have_stored, admin, stream, 3, (run + 1) * 1_000))
+        frame = source(spark, nats_server.url, stream, max_messages_per_trigger="300")
+        writer = frame.writeStream.foreachBatch(look).trigger(availableNow=True)
+        writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
+    assert sorted(seen) == sorted(f"{stream.lower()}.key{i}.set" for i in range(20))
+    assert all(len({partition for partition, _ in rows}) == 1 for rows in seen.values())
+    for subject, rows in seen.items():
+        key = int(subject.split(".")[1].removeprefix("key"))
+        assert [number for _, number in rows] == list(range(key, 2_000, 20))
+
+
+def _have_stored(admin: Admin, prefix: str, streams: int, messages: int) -> bool:
+    """Whether the streams hold so many messages together."""
+    return sum(admin.info(f"{prefix}-{i}").state.messages for i in range(streams)) == messages
 
 
 def test_a_running_query_picks_up_a_stream_that_joins(

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_spark_common import OptionError
+from nats_spark_common import OptionError, PartitionSetError
 from nats_spark_common.partition_set import (
     Mark,
     PartitionSet,
-    PartitionSetError,
     differences,
     partition_index,
     partitions_among,

@@ -16,7 +16,8 @@
      ├── PayloadError             a payload does not decompress
      ├── PublishError             a row cannot be published, or the server refuses it
      ├── ReplayError              nothing tells which rows of a replayed task stand already
-     └── FencedError              another attempt has taken the task over
+     ├── FencedError              another attempt has taken the task over
+     └── PartitionSetError        partitioned streams cannot be made or shown as asked for
 
 All of them can be pickled: they cross from Spark's workers to the driver.
 """
@@ -107,3 +108,7 @@ class ReplayError(NatsSparkError):
 
 class FencedError(NatsSparkError):
     """Another attempt has taken the task over, and this one must not publish any more."""
+
+
+class PartitionSetError(NatsSparkError):
+    """The streams that exist, or the server, do not allow what was asked of a partitioned set."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .errors import NatsSparkError, OptionError
+from .errors import OptionError, PartitionSetError
 from .jetstream import FAST_BATCH_VERSION
 from .subjects import overlap
 
@@ -35,10 +35,6 @@ _WHOLE_SUBJECT = "subject"
 _LONGEST_NAME = 200  # the server takes 255 bytes; the number and "-ingest" have to fit, too
 _SHORTEST_WINDOW_NS = 100_000_000  # the server takes no shorter duplicate window
 _SECOND_NS = 1_000_000_000
-
-
-class PartitionSetError(NatsSparkError):
-    """The streams that exist, or the server, do not allow what was asked of a partitioned set."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..control import Control
-from ..errors import NatsSparkError, ServerError, StreamNotFoundError
+from ..errors import NatsSparkError, PartitionSetError, ServerError, StreamNotFoundError
 from ..partition_set import (
     Mark,
     PartitionSet,
-    PartitionSetError,
     differences,
     partition_index,
     partition_name,
