@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nats_spark_common import OptionError, PartitionSetError
+from nats_spark_common.numbered import partition_index, partitions_among
 from nats_spark_common.partition_set import (
     Mark,
     PartitionSet,
     differences,
-    partition_index,
-    partitions_among,
     plan,
 )
 from nats_spark_common.subjects import matches

@@ -10,12 +10,13 @@ Source: ADR-30 (subject transforms), nats-server ``server/subject_transform.go``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from .errors import OptionError, PartitionSetError
 from .jetstream import FAST_BATCH_VERSION
+from .numbered import partition_index, partition_name
 from .subjects import overlap
 
 #: Servers from this version on transform the subjects of streams, and keep metadata.
@@ -230,23 +231,6 @@ def plan(
             f"--ingest {ingest}: that is the name of a partition; use {prefix}-{_INGEST}"
         )
     return PartitionSet(prefix, subject, count, _parse_key(key, subject), ingest, **limits)
-
-
-def partition_name(prefix: str, index: int) -> str:
-    """The stream of a partition."""
-    return f"{prefix}-{index}"
-
-
-def partition_index(prefix: str, name: str) -> int | None:
-    """Which partition of the prefix a stream is by its name; None: it is none."""
-    match = re.fullmatch(re.escape(prefix) + r"-(0|[1-9][0-9]{0,8})", name)
-    return int(match.group(1)) if match else None
-
-
-def partitions_among(prefix: str, names: Iterable[str]) -> dict[int, str]:
-    """Those of the streams that are partitions of the prefix by their names, in order."""
-    found = {partition_index(prefix, name): name for name in names}
-    return {i: found[i] for i in sorted(i for i in found if i is not None)}
 
 
 def key_text(key: tuple[int, ...]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterable, Mapping
 
 from nats_spark_common.control import Control
 from nats_spark_common.errors import OptionError, StreamNotFoundError
 from nats_spark_common.jetstream import StreamInfo
+from nats_spark_common.numbered import partition_index, partition_name, partitions_among, runs
 from nats_spark_common.settings import NatsSettings
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ class NumberedStreams:
             )
         self._prefix = settings.stream_prefix
         self._count = None if settings.num_partitions == "auto" else settings.num_partitions
-        self._name = re.compile(re.escape(self._prefix) + r"-(0|[1-9]\d{0,8})", re.ASCII)
         self._known: set[int] = set()
         self._warned: set[int] = set()
 
@@ -46,50 +45,55 @@ class NumberedStreams:
         joined = _without_gap(there | self._known)
         self._warn(there - joined, "wait for the numbers before them, and are not read yet")
         self._known |= joined
-        return self._named(sorted(there & self._known))
+        return self._named(there & self._known)
 
     def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
         there = self._numbers(control)
         expected = set(range(self._count or max(there, default=0) + 1))
-        missing = self._named(sorted(expected - there))
+        missing = expected - there
         if missing:
-            exists = ", ".join(self._named(sorted(there))) or "none of them"
             raise StreamNotFoundError(
                 f"nats.stream.prefix={self._prefix}, nats.num.partitions={self._count or 'auto'}: "
-                f"{_listed(missing)} is missing, there is {exists}. Create what is missing (see "
-                "nats-spark partitions create), or set nats.num.partitions to how many there are"
+                f"{self._listed(missing)} missing, {self._listed(there) or 'none'} found. Create "
+                "what is missing (see nats-spark partitions create), or set nats.num.partitions "
+                "to how many there are"
             )
         self._warn(
             there - expected, f"lie beyond nats.num.partitions={self._count}, and are not read"
         )
 
     def check_position(self, streams: Collection[str]) -> None:
-        strange = sorted(name for name in streams if not self._name.fullmatch(name))
-        if strange:
+        known = set()
+        for name in streams:
+            number = partition_index(self._prefix, name)
+            if number is None:
+                raise OptionError(
+                    f"nats.stream.prefix={self._prefix}: the checkpoint is of stream {name!r}: "
+                    "set the prefix of that, or start a new checkpoint"
+                )
+            known.add(number)
+        self._known |= known
+        count = max(known, default=-1) + 1
+        if self._count is not None and self._count != count:
             raise OptionError(
-                f"nats.stream.prefix={self._prefix}: the checkpoint is of {_listed(strange)}: "
-                "set the prefix of that, or start a new checkpoint"
-            )
-        self._known |= set(map(number_of, streams))
-        known = max(self._known, default=-1) + 1
-        if self._count is not None and self._count != known:
-            raise OptionError(
-                f"nats.num.partitions={self._count}, but the checkpoint is of {known} streams, "
-                f"{self._prefix}-0 to {self._prefix}-{known - 1}: set it to {known} again, to "
-                "'auto' to go on with the streams that have joined, or start a new checkpoint"
+                f"nats.num.partitions={self._count}, but the checkpoint is of {count} streams, "
+                f"{self._listed(known)}: set it to {count} again, to 'auto' to go on with the "
+                "streams that have joined, or start a new checkpoint"
             )
 
     def _numbers(self, control: Control) -> set[int]:
-        names = map(self._name.fullmatch, control.stream_names())
-        return {int(each.group(1)) for each in names if each}
+        return set(partitions_among(self._prefix, control.stream_names()))
 
     def _named(self, numbers: Iterable[int]) -> list[str]:
-        return [f"{self._prefix}-{number}" for number in numbers]
+        return [partition_name(self._prefix, number) for number in sorted(numbers)]
+
+    def _listed(self, numbers: Iterable[int]) -> str:
+        return runs(self._prefix, self._named(numbers))
 
     def _warn(self, numbers: set[int], words: str) -> None:
         new = sorted(numbers - self._warned)
         if new:
-            _log.warning("streams %s %s", _listed(self._named(new)), words)
+            _log.warning("streams %s %s", self._listed(new), words)
             self._warned.update(new)
 
 
@@ -99,8 +103,3 @@ def _without_gap(numbers: set[int]) -> set[int]:
     while end in numbers:
         end += 1
     return set(range(end))
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -9,17 +9,10 @@ from typing import Any
 
 from ..control import Control
 from ..errors import NatsSparkError, PartitionSetError, ServerError, StreamNotFoundError
-from ..partition_set import (
-    Mark,
-    PartitionSet,
-    differences,
-    partition_index,
-    partition_name,
-    partitions_among,
-)
+from ..numbered import partition_index, partition_name, partitions_among, runs
+from ..partition_set import Mark, PartitionSet, differences
 from ..subjects import overlap
 from ..timestamps import rfc3339_to_ns
-from .text import runs
 
 Json = dict[str, Any]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..control import Control
 from ..errors import OptionError
+from ..numbered import runs
 from ..partition_set import MOST_PARTITIONS, Mark, PartitionSet, check_name, key_words, plan
 from . import text
 from .parser import (
@@ -168,9 +169,9 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
     made = [config["name"] for config in found.missing]
     lines = []
     if made:
-        lines.append(f"made     {text.runs(wanted.prefix, made)}")
+        lines.append(f"made     {runs(wanted.prefix, made)}")
     if found.existing:
-        lines.append(f"existed  {text.runs(wanted.prefix, found.existing)}")
+        lines.append(f"existed  {runs(wanted.prefix, found.existing)}")
     if found.gone and made:
         lines.append(
             f"{wanted.ingest} has removed its first {text.plural(found.gone, 'message')}: what was "

@@ -57,18 +57,3 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def runs(prefix: str, names: Sequence[str]) -> str:
-    """Names in a line, those of neighboring partitions together: ``A-ingest, A-0 ... A-7``."""
-    parts: list[list[str]] = []
-    for name in names:
-        last = parts[-1][-1] if parts else ""
-        numbers = [each.removeprefix(f"{prefix}-") for each in (last, name)]
-        if all(n.isdigit() for n in numbers) and int(numbers[1]) == int(numbers[0]) + 1:
-            parts[-1].append(name)
-        else:
-            parts.append([name])
-    return ", ".join(
-        ", ".join(part) if len(part) < 3 else f"{part[0]} ... {part[-1]}" for part in parts
-    )
