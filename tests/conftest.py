@@ -30,7 +30,7 @@ settings.load_profile("without deadlines")
 def _no_settings_of_the_user() -> None:
     """What a developer's shell says of NATS is not for the tests."""
     for name in [name for name in os.environ if name.startswith("NATS_")]:
-        if name != "NATS_SPARK_OLD_SERVER":
+        if not name.startswith("NATS_SPARK_"):
             del os.environ[name]
 
 
