@@ -28,7 +28,6 @@ from nats.js.errors import APIError, NotFoundError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-FORMAT = "nats"  # whichever flavor NATS_FLAVOR names
 URL = os.environ.get("NATS_URL", "nats://localhost:4222")
 FLAVOR = os.environ.get("NATS_FLAVOR", "v2")
 REPLICAS = int(os.environ.get("NATS_STORAGE_REPLICAS", "1"))
@@ -136,7 +135,7 @@ def publish(table: DataFrame) -> None:
         f.concat_ws(".", f.lit("orders"), "country").alias("subject"),
         f.to_json(f.struct("*")).alias("content"),
         f.concat(f.lit("order-"), "number").alias("msgId"),
-    ).write.format(FORMAT).options(**{"nats.url": URL, "nats.sink.mode": "exactly-once"}).mode(
+    ).write.format("nats").options(**{"nats.url": URL, "nats.sink.mode": "exactly-once"}).mode(
         "append"
     ).save()
 
@@ -152,7 +151,7 @@ def totals(table: DataFrame) -> DataFrame:
 
 def count(spark: SparkSession, checkpoint: str) -> None:
     """The query: read orders, total them, and write each total whenever it changes."""
-    messages = spark.readStream.format(FORMAT).options(**SOURCE).load()
+    messages = spark.readStream.format("nats").options(**SOURCE).load()
     order = f.from_json(
         f.col("content").cast("string"), "number long, country string, cents long"
     ).alias("order")
@@ -163,7 +162,7 @@ def count(spark: SparkSession, checkpoint: str) -> None:
             f.to_json(f.struct("*")).alias("content"),
             f.concat_ws("/", "country", "orders").alias("msgId"),  # one message for each change
         )
-        .writeStream.format(FORMAT)
+        .writeStream.format("nats")
         .options(**SINK)
         .outputMode("complete")
         .option("checkpointLocation", checkpoint)
