@@ -4,7 +4,7 @@ Publishes orders through Spark into a JetStream stream, sums them by country wit
 that reads the stream and writes each sum to another one, reads the sums back and compares them with
 what was ordered. Ends with code 0 if each order was counted exactly once, and with 1 if not.
 
-    docker compose up --build --exit-code-from job           three NATS servers and a Spark cluster
+    docker compose build && docker compose run --rm job      three NATS servers and a Spark cluster
     NATS_URL=nats://localhost:4222 python examples/cluster/job.py     your server and a local Spark
 
 Environment, besides the ``NATS_…`` variables that stand for options (``NATS_URL``, ``NATS_FLAVOR``,

@@ -104,7 +104,8 @@ def engine() -> docker.DockerClient:
         client = DockerClient(timeout=_ENGINE_SECONDS).client
         client.ping()
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise NoEngineError(f"no container engine answers ({_cause(error)})") from error
+        where = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+        raise NoEngineError(f"no container engine answers at {where}: {_cause(error)}") from error
     client.api.timeout = _PULL_SECONDS
     return client
 
@@ -220,6 +221,8 @@ def _cause(error: BaseException) -> str:
     """The innermost reason, which is the one that tells something."""
     while error.__context__ is not None:
         error = error.__context__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__
 
 
