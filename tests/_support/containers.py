@@ -27,7 +27,8 @@ import docker.errors
 import nats
 import nats.errors
 import requests.exceptions
-from nats.js.errors import APIError, ServiceUnavailableError
+from nats.aio.client import Client
+from nats.js.errors import APIError
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
@@ -42,7 +43,7 @@ OFFICIAL_IMAGE = "nats:2.14-alpine"
 #: Set to 1 where a container engine is known to run: the embedded server is then no way out.
 REQUIRED = "NATS_SPARK_REQUIRE_CONTAINERS"
 
-_DOCKERFILE = Path(__file__).resolve().parents[2] / "docker" / "nats" / "Dockerfile"
+_DOCKERFILE = Path(__file__).resolve().parents[2] / "containers" / "nats" / "Dockerfile"
 _ENGINE_SECONDS = 5
 _PULL_SECONDS = 60
 _READY_SECONDS = 30.0
@@ -190,7 +191,7 @@ def _has_jetstream(url: str) -> bool:
                 await client.jetstream(timeout=2).account_info()
             finally:
                 await client.close()
-        except (nats.errors.Error, APIError, ServiceUnavailableError, OSError):
+        except (nats.errors.Error, APIError, OSError):
             return False
         return True
 
@@ -209,7 +210,7 @@ def _version(url: str) -> str:
     return asyncio.run(ask())
 
 
-async def _connect(url: str) -> nats.NATS:
+async def _connect(url: str) -> Client:
     return await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=_pass_over)
 
 

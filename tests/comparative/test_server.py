@@ -29,7 +29,7 @@ def test_has_the_version_of_its_image(comparative_server: ServerUnderTest) -> No
         expected = containers.OFFICIAL_IMAGE.removeprefix("nats:").removesuffix("-alpine")
         assert comparative_server.version.startswith(f"{expected}.")
     else:
-        binary = [find_binary(), "--version"]
+        binary = [str(find_binary()), "--version"]
         said = subprocess.run(binary, capture_output=True, text=True, check=True).stdout
         assert said.split() == ["nats-server:", f"v{comparative_server.version}"]
 
