@@ -182,7 +182,7 @@ def sales(spark: SparkSession) -> DataFrame:
     """The last total of each country, read back from the stream."""
     total = "country string, orders long, cents long, numbers long"
     return (
-        spark.read.format("nats-v2")  # the other flavors read streams only
+        spark.read.format("nats-v2")  # one stream by its name, whatever the flavor of the query
         .options(**{"nats.url": URL, "nats.stream.name": SOLD})
         .load()
         .select("streamSeq", f.from_json(f.col("content").cast("string"), total).alias("total"))
