@@ -80,6 +80,14 @@ def test_a_run_that_begins_anew_begins_at_the_start_option(
         assert numbers(again.rows(position, again.latest(position))) == [4, 5]
 
 
+def test_a_first_run_begins_once(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
+    make_streams(admin, stream, [5])
+    with start(nats_server.url, stream, reset_on_restart="true", start="latest") as driver:
+        begun = driver.initial()
+        admin.fill(f"{stream}-0", 2)
+        assert numbers(driver.rows(begun, driver.latest(begun))) == [6, 7]
+
+
 def test_v2_knows_it_too(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 3)

@@ -229,11 +229,17 @@ def test_the_pace_settles_where_a_batch_takes_as_long_as_it_should(rate: float) 
     assert pace.limit == pytest.approx(max(100, 2.0 * rate), rel=0.02)
 
 
-OFFSETS = st.dictionaries(
+_STREAMS = st.dictionaries(
     st.text(min_size=1, max_size=8),
-    st.builds(StreamOffset, st.integers(0, (1 << 63) - 1), st.text(max_size=12)),
+    st.builds(
+        StreamOffset,
+        st.integers(0, (1 << 63) - 1),
+        st.text(max_size=12),
+        st.none() | st.integers(0, (1 << 63) - 1),
+    ),
     max_size=4,
-).map(Offset)
+)
+OFFSETS = st.builds(Offset, _STREAMS, st.integers(0, 9))
 
 
 @given(OFFSETS)
@@ -263,6 +269,14 @@ def test_an_offset_survives_the_checkpoint(offset: Offset) -> None:
 def test_a_foreign_offset_is_refused(foreign: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=r"checkpointLocation: .* was not written by this source"):
         Offset.from_json(foreign)
+
+
+def test_a_stream_goes_on_entering_until_something_of_it_is_in_a_batch() -> None:
+    entering = StreamOffset(4, "now", after=4)
+    assert entering.advanced(0) == entering
+    assert entering.advanced(3) == StreamOffset(7, "now", after=4)
+    assert entering.advanced(3).advanced(2) == StreamOffset(9, "now")
+    assert entering.advanced(3).advanced(0) == StreamOffset(7, "now")
 
 
 def test_equal_offsets_look_alike() -> None:
