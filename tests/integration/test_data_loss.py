@@ -256,6 +256,49 @@ def test_a_logged_batch_that_reaches_past_the_streams_end_fails(
         driver.rows(start, ahead(end))
 
 
+def test_a_query_to_the_present_end_notices_a_stream_that_ends_before_the_position(
+    server_admin: Admin, options: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    _, position = consumed(options, 10)
+    with Driver(options) as driver:
+        driver.reader.prepareForTriggerAvailableNow()
+        with pytest.raises(DataLossError, match=rf"{stream}.*ends at sequence 20, before.*1010"):
+            driver.latest(ahead(position))
+
+
+def test_a_query_to_the_present_end_notices_a_stream_that_is_recreated_meanwhile(
+    server_admin: Admin, options: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    _, position = consumed(options, 10)
+    with Driver(options) as driver:
+        driver.reader.prepareForTriggerAvailableNow()
+        server_admin.delete_stream(stream)
+        server_admin.create_stream(stream)
+        server_admin.fill(stream, 30)
+        time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
+        with pytest.raises(DataLossError, match=rf"{stream}.*created again"):
+            driver.latest(position)
+
+
+def test_with_loss_allowed_a_head_that_moves_makes_no_batches_while_the_query_waits(
+    server_admin: Admin, forgiving: dict[str, str], stream: str
+) -> None:
+    server_admin.create_stream(stream, max_msgs=10)
+    server_admin.fill(stream, 20)
+    _, position = consumed(forgiving, 10)
+    with Driver({**forgiving, "nats.min.messages.per.trigger": "15"}) as driver:
+        for _ in range(3):
+            server_admin.fill(stream, 5)
+            time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
+            assert driver.latest(position) == position
+    with Driver(forgiving) as driver:
+        assert numbers(driver.rows(position, driver.latest(position))) == list(range(26, 36))
+
+
 def test_messages_aged_out_before_they_were_read_fail_the_query(
     server_admin: Admin, options: dict[str, str], stream: str
 ) -> None:

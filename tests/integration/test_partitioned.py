@@ -222,6 +222,7 @@ def test_names_that_only_look_alike_are_left_alone(
 ) -> None:
     make_streams(admin, stream, [1, 1])
     for other in (
+        f"{stream}-20240501",
         f"{stream}-02",
         f"{stream}-x",
         f"{stream}-2-3",
@@ -348,6 +349,39 @@ def test_with_loss_allowed_the_other_streams_keep_their_tasks(
         position = driver.latest(driver.initial())
         admin.delete_stream(f"{stream}-1")
         admin.fill(f"{stream}-2", 1)
+        end = driver.latest(position)
+        assert [numbers(rows) for rows in driver.tasks(position, end)] == [[], [], [3]]
+
+
+def test_with_loss_allowed_a_lost_stream_may_come_back(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_streams(admin, stream, [2, 2])
+    short = {"num_partitions": "2", "fail_on_data_loss": "false"}
+    with start(nats_server.url, stream, **short) as driver:
+        position = driver.latest(driver.initial())
+        admin.delete_stream(f"{stream}-1")
+        admin.fill(f"{stream}-0", 1)
+        time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
+        position = driver.latest(position)
+        assert list(position["streams"]) == [f"{stream}-0"]
+    admin.create_stream(f"{stream}-1")
+    admin.fill(f"{stream}-1", 3)
+    with start(nats_server.url, stream, **short) as again:
+        end = again.latest(position)
+        assert [numbers(rows) for rows in again.tasks(position, end)] == [[], [1, 2, 3]]
+
+
+def test_with_loss_allowed_a_query_to_the_present_end_keeps_streams_behind_a_lost_one(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_streams(admin, stream, [2, 2, 2])
+    with a_checkpoint_of(nats_server, stream) as position:
+        pass
+    admin.delete_stream(f"{stream}-1")
+    admin.fill(f"{stream}-2", 1)
+    with start(nats_server.url, stream, fail_on_data_loss="false") as driver:
+        driver.reader.prepareForTriggerAvailableNow()
         end = driver.latest(position)
         assert [numbers(rows) for rows in driver.tasks(position, end)] == [[], [], [3]]
 

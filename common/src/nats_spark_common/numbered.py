@@ -12,8 +12,11 @@ def partition_name(prefix: str, index: int) -> str:
 
 
 def partition_index(prefix: str, name: str) -> int | None:
-    """Which partition of the prefix a stream is by its name; None: it is none."""
-    match = re.fullmatch(re.escape(prefix) + r"-(0|[1-9][0-9]{0,8})", name)
+    """Which partition of the prefix a stream is by its name; None: it is none.
+
+    Names that end in a date (``ORDERS-20240501``) are none: partitions are at most 10,000.
+    """
+    match = re.fullmatch(re.escape(prefix) + r"-(0|[1-9][0-9]{0,3})", name)
     return int(match.group(1)) if match else None
 
 

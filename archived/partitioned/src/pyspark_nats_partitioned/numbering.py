@@ -31,7 +31,8 @@ class NumberedStreams:
             )
         self._prefix = settings.stream_prefix
         self._count = None if settings.num_partitions == "auto" else settings.num_partitions
-        self._known: set[int] = set()
+        self._fails_on_loss = settings.fail_on_data_loss
+        self._known: set[int] | None = None  # until the position says which
         self._warned: set[int] = set()
 
     @property
@@ -42,6 +43,8 @@ class NumberedStreams:
         if self._count is not None:
             return self._named(range(self._count))
         there = self._numbers(control)
+        if self._known is None:
+            return self._named(there)
         joined = _without_gap(there | self._known)
         self._warn(there - joined, "wait for the numbers before them, and are not read yet")
         self._known |= joined
@@ -72,9 +75,12 @@ class NumberedStreams:
                     "set the prefix of that, or start a new checkpoint"
                 )
             known.add(number)
-        self._known |= known
+        self._known = known
         count = max(known, default=-1) + 1
-        if self._count is not None and self._count != count:
+        if self._count is None or self._count == count:
+            return
+        # Where loss is allowed, streams that were lost have left the checkpoint.
+        if self._count < count or self._fails_on_loss:
             raise OptionError(
                 f"nats.num.partitions={self._count}, but the checkpoint is of {count} streams, "
                 f"{self._listed(known)}: set it to {count} again, to 'auto' to go on with the "

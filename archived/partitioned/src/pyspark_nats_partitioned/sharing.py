@@ -32,7 +32,7 @@ def admit_evenly(
     taken = dict.fromkeys(available, 0)
     for name, each in offers.items():
         taken[name] = each.count if share is None else min(each.count, share)
-    if max_messages is not None and share == shares[0]:
+    if max_messages is not None and (max_bytes is None or shares[0] < shares[1]):
         longest = sorted(offers, key=lambda name: (taken[name] - offers[name].count, name))
         left = max(0, max_messages - sum(taken.values()))
         for name in longest[:left]:

@@ -13,6 +13,7 @@ from ..ranges import StreamRange
 from ..settings import NatsSettings
 from .layout import Layout
 from .offsets import Offset, StreamOffset
+from .settling import settle
 from .streams import Streams
 
 
@@ -77,12 +78,10 @@ class Query:
         if self._pace:
             self._pace.finish(time.monotonic())
         self._check(position)
-        if self._target is not None:
-            return self._end(position, self._target, unlimited)
-        end = self._end(position, self._streams.recent(), unlimited)
-        if end is position:
+        end = self._end(position, unlimited)
+        if end is position and self._target is None:
             time.sleep(max(0.0, self._settings.poll_interval - self._streams.age))
-            end = self._end(position, self._streams.recent(), unlimited)
+            end = self._end(position, unlimited)
         return end
 
     def ranges(self, before: Offset, after: Offset) -> list[StreamRange]:
@@ -131,15 +130,22 @@ class Query:
             self._selection.check_position(position.streams.keys())
             self._position_fits = True
 
-    def _end(self, position: Offset, infos: Mapping[str, StreamInfo], unlimited: bool) -> Offset:
-        resets = position.resets
-        if self._reset_due and position != self._beginning:
+    def _end(self, position: Offset, unlimited: bool) -> Offset:
+        infos = self._streams.recent()
+        losses: list[str] = []
+        resets = position.resets + (self._reset_due and position != self._beginning)
+        if resets > position.resets:
             reached = dict(self._streams.start_offset(self._streams.require()))
-            resets += 1
         else:
-            reached = self._settle(position, infos)
+            reached, losses = settle(position, infos)
+        available = self._available(reached, infos)
+        waiting = not unlimited and not self._worth_a_batch(available)
+        if waiting and losses and not self._settings.fail_on_data_loss:
+            return position  # told with the next batch, instead of an empty one for each loss
+        for words in losses:
+            loss.tell(self._settings, words)
         self._reset_due = False
-        taken = self._admit(reached, infos, unlimited)
+        taken = {} if waiting else self._admit(available, unlimited)
         ends = {name: each.advanced(taken.get(name, 0)) for name, each in reached.items()}
         end = Offset(ends, resets)
         if not any(taken.values()):
@@ -149,55 +155,31 @@ class Query:
             self._pace.begin(sum(taken.values()), self._last_batch)
         return end
 
-    def _admit(
-        self,
-        reached: Mapping[str, StreamOffset],
-        infos: Mapping[str, StreamInfo],
-        unlimited: bool,
-    ) -> dict[str, int]:
-        available = {
-            name: Available(max(0, infos[name].last_seq - each.seq), infos[name].average_size)
-            for name, each in reached.items()
-            if name in infos
-        }
-        settings = self._settings
+    def _available(
+        self, reached: Mapping[str, StreamOffset], infos: Mapping[str, StreamInfo]
+    ) -> dict[str, Available]:
+        """What each stream has to offer, up to where the query is to stop."""
+        bounds = infos if self._target is None else self._target
+        available = {}
+        for name, each in reached.items():
+            bound = bounds.get(name)
+            if bound is not None and bound.created == each.created:
+                count = max(0, bound.last_seq - each.seq)
+                available[name] = Available(count, bound.average_size)
+        return available
+
+    def _worth_a_batch(self, available: Mapping[str, Available]) -> bool:
+        count = sum(each.count for each in available.values())
+        if self._target is not None:
+            return count > 0
+        settings, waited = self._settings, time.monotonic() - self._last_batch
+        least = settings.min_messages_per_trigger
+        return worth_a_batch(count, least, waited, settings.max_trigger_delay)
+
+    def _admit(self, available: Mapping[str, Available], unlimited: bool) -> dict[str, int]:
         if unlimited:
             return self._layout.admit(available, None, None)
-        if self._target is None:
-            count = sum(each.count for each in available.values())
-            least, delay = settings.min_messages_per_trigger, settings.max_trigger_delay
-            if not worth_a_batch(count, least, time.monotonic() - self._last_batch, delay):
-                return {}
-        most = settings.max_messages_per_trigger
+        most = self._settings.max_messages_per_trigger
         if self._pace:
             most = min(most or self._pace.limit, self._pace.limit)
-        return self._layout.admit(available, most, settings.max_bytes_per_trigger)
-
-    def _settle(self, position: Offset, infos: Mapping[str, StreamInfo]) -> dict[str, StreamOffset]:
-        """The position, brought in line with the streams as they are."""
-        reached: dict[str, StreamOffset] = {}
-        for name, each in position:
-            info = infos.get(name)
-            if info is not None:
-                reached[name] = self._settle_stream(each, info)
-            elif self._target is None or name not in self._streams.recent():
-                loss.tell(self._settings, loss.vanished(name))
-        for name, info in infos.items():
-            if position.get(name) is None:
-                reached[name] = StreamOffset.head_of(info)
-        return reached
-
-    def _settle_stream(self, each: StreamOffset, info: StreamInfo) -> StreamOffset:
-        if info.created != each.created:
-            loss.tell(self._settings, loss.recreated(info.name, each.created, info.created))
-            return StreamOffset.head_of(info)
-        if info.last_seq < each.seq:
-            if self._target is not None:
-                return each  # the target is older than the position
-            loss.tell(self._settings, loss.truncated(info, each.seq))
-            return StreamOffset.entering(info.last_seq, info)
-        lost = loss.lost_messages(info, each.seq + 1, info.last_seq)
-        if lost:
-            loss.tell(self._settings, lost)
-            return StreamOffset.head_of(info)
-        return each
+        return self._layout.admit(available, most, self._settings.max_bytes_per_trigger)
