@@ -1,4 +1,4 @@
-"""Three servers that form a JetStream cluster."""
+"""Three servers that form a JetStream cluster; each is tagged with its name, for placements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cluster(size: int = 3) -> Iterator[list[EmbeddedServer]]:
     routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
     servers = [
         EmbeddedServer(
-            f"server_name: n{i}\n"
+            f"server_name: n{i}\nserver_tags: [n{i}]\n"
             f"cluster {{ name: test, listen: 127.0.0.1:{port}, routes: [{routes}] }}"
         )
         for i, port in enumerate(ports)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from nats.js.api import Placement
 
 from nats_spark_common.embedded import EmbeddedServer
 
@@ -53,6 +59,44 @@ def test_a_query_follows_the_stream_to_another_leader(servers: list[EmbeddedServ
         end = wait_until(lambda: _news(driver, start), seconds=30)
         assert COUNT + 1 in numbers(driver.rows(start, end))
         admin.close()
+
+
+def test_streams_whose_server_pauses_are_not_taken_for_deleted(
+    servers: list[EmbeddedServer],
+) -> None:
+    """A cluster lists its streams without those of a server that lets it wait for four seconds."""
+    # Not the server that lists, which is the leader of all; and the client asks one that goes on.
+    meta = servers[0].statistics("jsz")["meta_cluster"]["leader"]
+    paused = next(name for name in ("n0", "n1", "n2") if name != meta)
+    lost = {"K-3", "K-4"}
+    admin = Admin(servers[0].url)
+    for name in (f"K-{i}" for i in range(20)):
+        home = Placement(tags=[paused if name in lost else meta])
+        admin.create_stream(name, placement=home)
+        admin.fill(name, 1)
+    admin.close()
+    server, other = (servers[int(name[1:])] for name in (paused, meta))
+    options = {"nats.url": other.url, "nats.stream.pattern": "K-*", "nats.poll.interval": "1ms"}
+    with Driver({**options, "nats.request.timeout": "6s"}) as driver:
+        position = driver.latest(driver.initial())
+        admin = Admin(other.url)
+        os.kill(server.pid, signal.SIGSTOP)
+        resume = threading.Timer(5.5, os.kill, (server.pid, signal.SIGCONT))
+        resume.start()
+        try:
+            with ThreadPoolExecutor() as pool:
+                listing = pool.submit(_list_streams, admin)
+                assert driver.latest(position) == position
+                assert lost <= set(listing.result()["missing"])
+        finally:
+            resume.join()
+    admin.close()
+
+
+def _list_streams(admin: Admin) -> dict[str, list[str]]:
+    answer = admin.run(admin.client.request("$JS.API.STREAM.LIST", b"", timeout=10))
+    listed: dict[str, list[str]] = json.loads(answer.data)
+    return listed
 
 
 def _publish(admin: Admin) -> bool:

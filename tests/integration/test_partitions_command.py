@@ -412,7 +412,7 @@ def test_an_interrupted_run_takes_back_the_stream_that_was_being_made(
         return answer
 
     monkeypatch.setattr(Control, "api", interrupted)
-    line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3")
+    line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3", code=130)
     taken = f"{stream}-ingest, {stream}-0, {stream}-1"
     assert f"{stream}-1 cannot be made: interrupted; taken back: {taken}" in line
     assert names(admin, stream) == []

@@ -10,6 +10,7 @@ import pytest
 
 from nats_spark_common import DataLossError, OptionError, StreamNotFoundError
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.timestamps import ns_to_rfc3339
 
 from .._support.admin import Admin
@@ -58,6 +59,43 @@ def test_the_first_batch_is_the_same_after_a_crash_that_leaves_no_other(
         # Spark logs only the end of a batch, and asks anew where the first one began.
         assert numbers(again.rows(again.initial(), end)) == [21, 22, 23]
         assert numbers(again.rows(end, again.latest(end))) == [24]
+
+
+def test_the_first_batch_is_replayed_whatever_the_start_has_become(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    with Driver({**options, "nats.start": "15"}) as driver:
+        end = driver.latest(driver.initial())
+    with Driver({**options, "nats.start": "1000"}) as again:
+        assert numbers(again.rows(again.initial(), end)) == list(range(15, 21))
+
+
+def test_a_query_to_the_present_end_may_begin_behind_it(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    with Driver({**options, "nats.start": "latest"}) as driver:
+        driver.reader.prepareForTriggerAvailableNow()
+        server_admin.publish(f"{filled}.new")
+        start = driver.initial()
+        assert start["streams"][filled]["seq"] == 21
+        assert driver.latest(start) == start
+
+
+def test_offsets_of_the_first_release_go_on(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    created = StreamInfo.from_json(server_admin.api(f"STREAM.INFO.{filled}")).created
+
+    def logged(seq: int, created: str = created) -> dict[str, object]:
+        return {"v": 1, "streams": {filled: {"seq": seq, "created": created}}}
+
+    with Driver(options) as driver:
+        assert numbers(driver.rows(logged(4), logged(9))) == [5, 6, 7, 8, 9]
+        assert driver.latest(logged(20)) == logged(20)
+        end = driver.latest(logged(18))
+        assert numbers(driver.rows(logged(18), end)) == [19, 20]
+        entered = logged(0), logged(0, "2020-01-01T00:00:00Z")
+        assert driver.rows(entered[1], entered[0]) == []
 
 
 def test_an_idle_stream_gives_no_batch_once_its_first_is_done(

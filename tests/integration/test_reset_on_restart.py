@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from pyspark.sql import SparkSession
 
@@ -86,6 +88,21 @@ def test_a_first_run_begins_once(nats_server: EmbeddedServer, admin: Admin, stre
         begun = driver.initial()
         admin.fill(f"{stream}-0", 2)
         assert numbers(driver.rows(begun, driver.latest(begun))) == [6, 7]
+
+
+def test_a_run_that_begins_anew_at_the_end_skips_what_was_left(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_streams(admin, stream, [5])
+    with start(nats_server.url, stream, max_messages_per_trigger="3") as driver:
+        position = driver.latest(driver.initial())
+    short = {"reset_on_restart": "true", "start": "latest", "min_messages_per_trigger": "2"}
+    with start(nats_server.url, stream, **short) as again:
+        begun = again.latest(position)
+        assert again.rows(position, begun) == []
+        admin.fill(f"{stream}-0", 2)
+        time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
+        assert numbers(again.rows(begun, again.latest(begun))) == [6, 7]
 
 
 def test_v2_knows_it_too(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:

@@ -22,10 +22,5 @@ def test_durations_are_shown_in_the_greatest_fitting_unit(seconds: float, shown:
     assert text.duration(seconds) == shown
 
 
-def test_neighboring_partitions_are_shown_together() -> None:
-    names = ["P-ingest", "P-0", "P-1", "P-2", "P-4", "P-5"]
-    assert text.runs("P", names) == "P-ingest, P-0 ... P-2, P-4, P-5"
-
-
 def test_columns_are_aligned() -> None:
     assert text.table([["a", "b"], ["long", "1,000"]]) == "a         b\nlong  1,000"

@@ -67,6 +67,12 @@ def test_jetstream_that_is_off_is_told_from_other_errors(err_code: int) -> None:
         parse_json(answer, INFO)
 
 
+def test_a_cluster_between_two_leaders_is_away_for_a_moment() -> None:
+    answer = failure(code=503, err_code=10008, description="temporarily unavailable")
+    with pytest.raises(JetStreamUnavailableError, match=r"temporarily unavailable.*no leader"):
+        parse_json(answer, INFO)
+
+
 def test_any_other_error_keeps_the_servers_words_and_codes() -> None:
     answer = failure(code=400, err_code=10003, description="bad request")
     with pytest.raises(ServerError, match=r"STREAM\.INFO\.ORDERS: bad request") as raised:

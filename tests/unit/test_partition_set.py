@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nats_spark_common import OptionError, PartitionSetError
-from nats_spark_common.numbered import partition_index, partitions_among
+from nats_spark_common.numbered import partition_index, partitions_among, runs
 from nats_spark_common.partition_set import (
     Mark,
     PartitionSet,
@@ -264,3 +264,8 @@ def test_partitions_are_known_by_their_names() -> None:
     names = ["P-10", "P-2", "P-01", "P-", "P-x", "PP-3", "P-ingest", "P-0", "P-1-0", "P-٣"]
     assert partitions_among("P", names) == {0: "P-0", 2: "P-2", 10: "P-10"}
     assert partition_index("P.*", "Pxx-1") is None  # the prefix is no expression
+
+
+def test_neighboring_partitions_are_shown_together() -> None:
+    names = ["P-ingest", "P-0", "P-1", "P-2", "P-4", "P-5"]
+    assert runs("P", names) == "P-ingest, P-0 ... P-2, P-4, P-5"

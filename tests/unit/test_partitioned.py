@@ -74,7 +74,7 @@ def test_of_two_limits_the_narrower_holds(
 def test_task_i_is_stream_i_whatever_the_others_hold(lengths: list[int]) -> None:
     ranges = [StreamRange(f"P-{i}", "now", 1, n) for i, n in enumerate(lengths) if n]
     streams = [f"P-{i}" for i in range(len(lengths))]
-    settings = NatsSettings.from_options({"nats.partitions": "3"})
+    settings = NatsSettings.from_options({"nats.stream.prefix": "P", "nats.partitions": "3"})
     tasks = ByStream().tasks(ranges[::-1], sorted(streams), settings)
     assert [(t.stream, len(t)) if t else None for t in tasks] == [
         (f"P-{i}", n) if n else None for i, n in enumerate(lengths)

@@ -149,22 +149,29 @@ class Control:
 
     def stream_infos(self, names: Iterable[str]) -> dict[str, StreamInfo]:
         """Those of the streams that exist, by name."""
-        names = list(names)
-        if len(names) >= _LIST_FROM:
-            wanted = set(names)
-            listed = map(StreamInfo.from_json, self.pages("STREAM.LIST", "streams"))
-            return {info.name: info for info in listed if info.name in wanted}
-        try:
-            answers = self.api_many((f"STREAM.INFO.{name}", None) for name in names)
-            return {info.name: info for info in map(StreamInfo.from_json, answers)}
-        except StreamNotFoundError:
-            infos = {}
-            for name in names:
+        infos = self.stream_infos_json(names)
+        return {name: StreamInfo.from_json(info) for name, info in infos.items()}
+
+    def stream_infos_json(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """As `stream_infos`, as the server tells it."""
+        wanted = list(names)
+        if len(wanted) >= _LIST_FROM:
+            listed = self.pages("STREAM.LIST", "streams")
+        else:
+            try:
+                listed = self.api_many((f"STREAM.INFO.{name}", None) for name in wanted)
+            except StreamNotFoundError:
+                listed = []
+        found = {info["config"]["name"]: info for info in listed}
+        for name in wanted:
+            # A cluster's list lacks the streams of servers that did not answer it in time, so only
+            # asking for the stream itself tells whether it exists.
+            if name not in found:
                 try:
-                    infos[name] = self.stream_info(name)
+                    found[name] = self.api(f"STREAM.INFO.{name}")
                 except StreamNotFoundError:
                     continue
-            return infos
+        return {name: found[name] for name in wanted if name in found}
 
     def stream_names(self, pattern: str = "*") -> list[str]:
         """The names of the streams that match a shell-style pattern, sorted."""

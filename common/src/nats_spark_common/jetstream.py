@@ -20,6 +20,7 @@ NO_MESSAGE_FOUND = 10037
 STREAM_NAME_IN_USE = 10058
 WRONG_LAST_SEQUENCE = 10071
 JETSTREAM_NOT_ENABLED = 10076
+CLUSTER_NOT_AVAILABLE = 10008
 JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
 _STREAM_IN_SUBJECT = re.compile(r"\.(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+\.([^.]+)")
 _NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
@@ -152,6 +153,8 @@ def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
             f"stream {name!r} does not exist: create it, or check nats.stream.name "
             "(names are case-sensitive), the account and nats.domain"
         )
+    if err_code == CLUSTER_NOT_AVAILABLE:  # between two leaders
+        raise JetStreamUnavailableError(f"{subject}: {words}: the cluster has no leader")
     if err_code in _NOT_ENABLED:
         raise JetStreamUnavailableError(f"{words}: turn JetStream on (server option -js)")
     raise ServerError(f"{subject}: {words}", int(error.get("code", 0)), err_code, words)

@@ -48,8 +48,8 @@ def recreated(stream: str, known: str, created: str) -> str:
 def vanished(stream: str) -> str:
     """The message about a stream that the checkpoint knows and the server does not."""
     return (
-        f"stream {stream!r} is in the checkpoint but no longer exists: restore it, "
-        f"start a new checkpoint, or {_REMEDY}"
+        f"stream {stream!r} is in the checkpoint, but no longer exists or is no longer among the "
+        f"streams that the options name: restore it, name it, start a new checkpoint, or {_REMEDY}"
     )
 
 

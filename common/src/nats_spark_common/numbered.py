@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+#: Streams whose names end in a greater number, such as a date, are no partitions.
+MOST_NUMBERED = 10_000
+
 
 def partition_name(prefix: str, index: int) -> str:
     """The stream of a partition."""
@@ -12,10 +15,7 @@ def partition_name(prefix: str, index: int) -> str:
 
 
 def partition_index(prefix: str, name: str) -> int | None:
-    """Which partition of the prefix a stream is by its name; None: it is none.
-
-    Names that end in a date (``ORDERS-20240501``) are none: partitions are at most 10,000.
-    """
+    """Which partition of the prefix a stream is by its name; None: it is none."""
     match = re.fullmatch(re.escape(prefix) + r"-(0|[1-9][0-9]{0,3})", name)
     return int(match.group(1)) if match else None
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from .numbered import MOST_NUMBERED
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
@@ -94,8 +96,8 @@ def parse_partition_count(value: Any) -> Any:
     text = str(value).strip().lower()
     if text == "auto":
         return text
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ValueError("a number of streams from 1 on, or auto")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_NUMBERED):
+        raise ValueError(f"a number of streams from 1 to {MOST_NUMBERED}, or auto")
     return int(text)
 
 

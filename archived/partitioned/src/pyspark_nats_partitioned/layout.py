@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from nats_spark_common.admission import Available
+from nats_spark_common.numbered import partition_index
 from nats_spark_common.ranges import StreamRange
 from nats_spark_common.settings import NatsSettings
 
-from .numbering import NumberedStreams, number_of
+from .numbering import NumberedStreams
 from .sharing import admit_evenly
 
 
@@ -26,7 +27,7 @@ class ByStream:
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
     ) -> list[StreamRange | None]:
-        tasks: list[StreamRange | None] = [None] * (1 + max(map(number_of, streams), default=-1))
-        for each in ranges:
-            tasks[number_of(each.stream)] = each
-        return tasks
+        prefix = settings.stream_prefix or ""
+        numbers = [partition_index(prefix, name) or 0 for name in streams]
+        by_number = {partition_index(prefix, each.stream): each for each in ranges}
+        return [by_number.get(number) for number in range(1 + max(numbers, default=-1))]

@@ -14,11 +14,6 @@ from nats_spark_common.settings import NatsSettings
 _log = logging.getLogger(__name__)
 
 
-def number_of(stream: str) -> int:
-    """The number at the end of a numbered stream's name."""
-    return int(stream.rpartition("-")[2])
-
-
 class NumberedStreams:
     """The streams of ``nats.stream.prefix``; as many as ``nats.num.partitions`` says, or all."""
 

@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         return _say(error, _MISUSED)
     except NatsSparkError as error:
-        return _say(error, _FAILED)
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        return _say(error, _INTERRUPTED if interrupted else _FAILED)
     except KeyboardInterrupt:
         return _say("interrupted", _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has seen enough

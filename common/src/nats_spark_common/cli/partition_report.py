@@ -6,7 +6,7 @@ from typing import Any
 
 from ..partition_set import key_words
 from . import text
-from .partition_streams import Rate, SetLook, StreamLook
+from .partition_looks import Rate, SetLook, StreamLook
 
 #: A source says that it is there at least once a second; so long a silence is worth a word.
 _SILENCE_SECONDS = 10.0

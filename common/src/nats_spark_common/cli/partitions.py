@@ -23,17 +23,10 @@ from .parser import (
     positive_size,
     settings,
 )
+from .partition_looks import look, look_again
+from .partition_making import Survey, make, survey
+from .partition_removal import Removal, removal, remove
 from .partition_report import as_json, as_text
-from .partition_streams import (
-    Removal,
-    Survey,
-    look,
-    look_again,
-    make,
-    removal,
-    remove,
-    survey,
-)
 
 _CREATE = """\
 Make the streams that the format nats-partitioned reads: an ingest stream that takes one subject,

@@ -42,8 +42,8 @@ class Query:
     def begin(self) -> Offset:
         """Where a query without a checkpoint starts.
 
-        Spark asks several times, and may ask a run that goes on from a checkpoint: what is wrong
-        with the start is told by `next`, and only to a query that does begin here.
+        Spark asks several times, and again when it replays the first batch after a restart: what
+        is wrong with the start is told by `next`, and only to a query that does begin here.
 
         Raises ``StreamNotFoundError``, ``UnsupportedStreamError``.
         """
