@@ -39,10 +39,18 @@ def cluster(size: int = 3) -> Iterator[list[EmbeddedServer]]:
         for server in servers:
             stack.callback(server.stop)
             server.start()
+        # Before there is a leader nobody answers, and a request would wait for its timeout.
+        wait_until(lambda: all(_leader(server) for server in servers))
         admin = Admin(servers[0].url)
         stack.callback(admin.close)
         wait_until(lambda: _places_replicas(admin, size))
         yield servers
+
+
+def _leader(server: EmbeddedServer) -> str | None:
+    """Who leads the cluster, as far as this server knows."""
+    leader: str | None = server.statistics("jsz").get("meta_cluster", {}).get("leader")
+    return leader
 
 
 def _places_replicas(admin: Admin, replicas: int) -> bool:

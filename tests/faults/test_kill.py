@@ -20,8 +20,8 @@ from nats_spark_common.embedded import EmbeddedServer
 from .._support.admin import Admin, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNT = 60_000
-KILLS = 3
+COUNT = 36_000
+KILLS = 2
 
 
 @contextmanager

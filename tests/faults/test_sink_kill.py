@@ -18,7 +18,7 @@ from .._support.writing import make_stream
 from .test_kill import offsets_logged, victim
 
 COUNT = 100_000
-KILLS = 3
+KILLS = 2
 
 #: The server's minimum: a replay after a restart of Spark is always past it.
 SHORTEST = 100_000_000
