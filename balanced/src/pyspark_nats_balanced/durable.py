@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nats_spark_common.closing import Closing
 from nats_spark_common.control import Control
 from nats_spark_common.errors import (
     ConsumerNotFoundError,
@@ -106,7 +107,7 @@ class ConsumerInfo:
         )
 
 
-class Durable:
+class Durable(Closing):
     """The consumer that the settings name, and its stream; holds a control connection."""
 
     def __init__(self, settings: NatsSettings) -> None:

@@ -21,11 +21,8 @@ class DefaultSource(FlavorSource):
 
     def check(self, settings: NatsSettings) -> None:
         """Raises as `Durable.check` does."""
-        durable = Durable(settings)
-        try:
+        with Durable(settings) as durable:
             durable.check()
-        finally:
-            durable.close()
 
     def stream_reader(self, settings: NatsSettings, projection: Projection) -> StreamReader:
         return StreamReader(settings, projection)

@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Awaitable, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
-from types import TracebackType
 from typing import Any, TypeVar
 
 import nats
@@ -21,6 +20,7 @@ from nats.aio.client import Client
 
 from . import connecting
 from .auth import nats_py_options
+from .closing import Closing
 from .errors import (
     AuthError,
     ConnectError,
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 _LIST_FROM = 16
 
 
-class Control:
+class Control(Closing):
     """A lasting connection for stream and consumer management; close it, or use it in ``with``.
 
     Not picklable; belongs to the process that made it. Requests are retried while the server is
@@ -84,17 +84,6 @@ class Control:
         except BaseException:
             self._end_loop()
             raise
-
-    def __enter__(self) -> Control:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection and end its thread; harmless when closed already."""

@@ -17,8 +17,8 @@ import ssl
 import struct
 import time
 from dataclasses import dataclass
-from types import TracebackType
 
+from .closing import Closing
 from .errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
 from .protocol import (
     PING_SIGNAL,
@@ -79,7 +79,7 @@ class ServerInfo:
         )
 
 
-class Connection:
+class Connection(Closing):
     """A connection to one server; made by `connecting.connect`, closed by `close` or in ``with``.
 
     Not thread-safe, never pickled. After any error but ``TimeoutExpiredError`` it is closed.
@@ -97,17 +97,6 @@ class Connection:
         self._requests = 0
         self._buffer = bytearray(BLOCK_BYTES)
         self._filled = 0
-
-    def __enter__(self) -> Connection:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket; harmless when closed already."""

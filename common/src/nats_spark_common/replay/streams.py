@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
+from ..closing import Closing
 from ..control import Control
 from ..errors import DataLossError, OptionError, UnsupportedStreamError
 from ..jetstream import StreamInfo
@@ -18,7 +18,7 @@ from .offsets import Offset, StreamOffset
 _DISCOVERY_INTERVAL = 5.0
 
 
-class Streams:
+class Streams(Closing):
     """The streams of a selection; holds a control connection."""
 
     def __init__(self, settings: NatsSettings, selection: Selection) -> None:
@@ -30,17 +30,6 @@ class Streams:
         self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}
         self._asked = -1e9
-
-    def __enter__(self) -> Streams:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the connection."""
