@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from .numbered import MOST_NUMBERED
+from .subjects import is_name
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -102,7 +103,7 @@ def parse_partition_count(value: Any) -> Any:
 
 
 def _check_name(what: str, name: str) -> str:
-    if not name.isprintable() or set(name) & set(" .*>/\\"):
+    if not is_name(name):
         raise ValueError(f"{what} no white space and none of . * > / \\")
     return name
 

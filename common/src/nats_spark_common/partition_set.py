@@ -17,7 +17,7 @@ from typing import Any, Final
 from .errors import OptionError, PartitionSetError
 from .jetstream import FAST_BATCH_VERSION
 from .numbered import partition_index, partition_name
-from .subjects import overlap
+from .subjects import is_name, overlap
 
 #: Servers from this version on transform the subjects of streams, and keep metadata.
 TRANSFORM_VERSION = (2, 10)
@@ -287,7 +287,7 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 def check_name(option: str, name: str) -> None:
     """Raises ``OptionError`` where a text cannot be a stream's name, or the prefix of one."""
-    if not name or not name.isprintable() or set(name) & set(" .*>/\\"):
+    if not name or not is_name(name):
         raise OptionError(
             f"{option} {name!r}: stream names hold no white space and none of . * > / \\"
         )

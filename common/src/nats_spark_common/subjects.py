@@ -33,6 +33,11 @@ def is_literal(subject: str) -> bool:
     )
 
 
+def is_name(text: str) -> bool:
+    """Whether nothing in the text keeps it from being the name of a stream or consumer."""
+    return text.isprintable() and not set(text) & set(" .*>/\\")
+
+
 def prefix_filter(prefix: str) -> str | None:
     """The narrowest filter that takes every subject beginning with ``prefix``; None for all.
 

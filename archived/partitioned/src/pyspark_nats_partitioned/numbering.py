@@ -37,7 +37,7 @@ class NumberedStreams:
     def names(self, control: Control) -> list[str]:
         if self._count is not None:
             return self._named(range(self._count))
-        there = self._numbers(control)
+        there = self._numbers(control.stream_names())
         if self._known is None:
             return self._named(there)
         joined = _without_gap(there | self._known)
@@ -46,7 +46,8 @@ class NumberedStreams:
         return self._named(there & self._known)
 
     def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
-        there = self._numbers(control)
+        # `names` has listed them for auto; for a number, those beyond it are worth a warning.
+        there = self._numbers(control.stream_names() if self._count else infos)
         expected = set(range(self._count or max(there, default=0) + 1))
         missing = expected - there
         if missing:
@@ -82,8 +83,8 @@ class NumberedStreams:
                 "streams that have joined, or start a new checkpoint"
             )
 
-    def _numbers(self, control: Control) -> set[int]:
-        return set(partitions_among(self._prefix, control.stream_names()))
+    def _numbers(self, names: Iterable[str]) -> set[int]:
+        return set(partitions_among(self._prefix, names))
 
     def _named(self, numbers: Iterable[int]) -> list[str]:
         return [partition_name(self._prefix, number) for number in sorted(numbers)]

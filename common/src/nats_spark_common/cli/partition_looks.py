@@ -95,7 +95,7 @@ def look(control: Control, prefix: str) -> SetLook:
 
     Raises ``PartitionSetError`` where there is none, or its numbering has gaps.
     """
-    names = set(control.pages("STREAM.NAMES", "streams"))
+    names = set(control.stream_names())
     numbered = partitions_among(prefix, names)
     if not numbered:
         prefixes = sorted(n.removesuffix("-0") for n in names if n.endswith("-0"))
@@ -154,12 +154,12 @@ class Rate:
         return Rate(new / seconds, grown / seconds)
 
 
-def infos_of(control: Control, names: Iterable[str]) -> dict[str, Json]:
+def _infos(control: Control, names: Iterable[str]) -> dict[str, Json]:
     infos = control.api_many((f"STREAM.INFO.{name}", None) for name in names)
     return {info["config"]["name"]: info for info in infos}
 
 
 def _looks(control: Control, names: Iterable[str]) -> list[StreamLook]:
-    infos = infos_of(control, names)
+    infos = _infos(control, names)
     now = time.monotonic()
     return [StreamLook.from_json(info, now) for info in infos.values()]

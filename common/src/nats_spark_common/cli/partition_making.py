@@ -10,7 +10,6 @@ from ..errors import NatsSparkError, PartitionSetError, ServerError, StreamNotFo
 from ..numbered import partitions_among
 from ..partition_set import Mark, PartitionSet, differences
 from ..subjects import overlap
-from .partition_looks import infos_of
 
 Json = dict[str, Any]
 
@@ -43,11 +42,11 @@ def survey(control: Control, wanted: PartitionSet) -> Survey:
     Raises ``PartitionSetError`` for the first stream that is in the way, with a remedy.
     """
     configs = wanted.configs(control.server_version)
-    names = set(control.pages("STREAM.NAMES", "streams"))
+    names = set(control.stream_names())
     beyond = {
         i: name for i, name in partitions_among(wanted.prefix, names).items() if i >= wanted.count
     }
-    standing = infos_of(control, [name for name in wanted.names() if name in names])
+    standing = control.stream_infos_json(name for name in wanted.names() if name in names)
     for config in configs:
         if config["name"] in standing:
             _check_same(wanted, config, standing[config["name"]]["config"])

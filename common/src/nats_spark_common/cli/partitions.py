@@ -12,7 +12,14 @@ from typing import Any
 from ..control import Control
 from ..errors import OptionError
 from ..numbered import runs
-from ..partition_set import MOST_PARTITIONS, Mark, PartitionSet, check_name, key_words, plan
+from ..partition_set import (
+    MOST_PARTITIONS,
+    PartitionSet,
+    check_name,
+    key_text,
+    key_words,
+    plan,
+)
 from . import text
 from .parser import (
     Parser,
@@ -170,8 +177,6 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
             f"{wanted.ingest} has removed its first {text.plural(found.gone, 'message')}: what was "
             "made now does not have them"
         )
-    mark = Mark.of(wanted.configs((99,))[0])
-    assert mark is not None, "the ingest stream bears its mark"
     if wanted.ingest_max_age is None:
         keeps = (
             "without limit: no partition can miss one, however long it is away, and the space it "
@@ -182,7 +187,7 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
             f"for {text.duration(wanted.ingest_max_age)}: a partition that is away for longer "
             "misses what is removed meanwhile"
         )
-    how = f"by {key_words(mark.key)}" if wanted.count > 1 else "undivided"
+    how = f"by {key_words(key_text(wanted.key))}" if wanted.count > 1 else "undivided"
     paragraph = (
         f"Every message is stored twice, in its partition and in {wanted.ingest}, which keeps it "
         f"{keeps}."
