@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from nats_spark_common.embedded import EmbeddedServer
@@ -155,3 +158,88 @@ def test_filters_that_cannot_be_pushed_are_left_to_spark(
     frame = load(spark, server.url, filled)
     wanted = frame.where((f.length("content") > 0) & (f.col("subject") != f"{filled}.3"))
     assert len(seqs(wanted)) == COUNT * 9 // 10
+
+
+#: What no time of a message reaches: past 64 bits of nanoseconds, the calendar's ends, and between.
+FAR = [
+    "0001-01-01 00:00:00",
+    "1600-01-01 00:00:00",
+    "1677-09-21 00:12:43.145224",
+    "1677-09-21 00:12:43.145225",
+    "1969-12-31 23:59:59.999999",
+    "1970-01-01 00:00:00",
+    "2262-04-11 23:47:16.854775",
+    "2262-04-11 23:47:16.854776",
+    "2300-01-01 00:00:00",
+    "9999-12-31 23:59:59.999999",
+]
+COMPARE: dict[str, Callable[[Column, Column], Column]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "=": operator.eq,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+FEW = 60
+
+
+@pytest.mark.usefixtures("pushdown")
+@pytest.mark.parametrize("time", FAR)
+def test_a_pushed_time_may_lie_anywhere(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, time: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, FEW)
+    everything, nothing = list(range(1, FEW + 1)), list[int]()
+    past = time < "2000"
+    frame, edge = load(spark, server.url, stream), f.lit(time).cast("timestamp")
+    for name, compare in COMPARE.items():
+        keeps = past if name in (">", ">=") else not past and name in ("<", "<=")
+        found = seqs(frame.where(compare(f.col("timestamp"), edge)))
+        assert found == (everything if keeps else nothing), name
+
+
+@pytest.fixture
+def varied(nats_server: EmbeddedServer, admin: Admin, stream: str) -> str:
+    """A stream with gaps, on subjects that are prefixes of each other, a moment apart."""
+    admin.create_stream(stream)
+    for number in range(FEW):
+        subject = [f"{stream}.a", f"{stream}.ab", f"{stream}.a.b", f"{stream}.é", f"{stream}.B"]
+        admin.publish(subject[number % 5], b"")
+    for seq in (1, 7, 8, 30, FEW):
+        admin.delete_message(stream, seq)
+    return stream
+
+
+@pytest.mark.usefixtures("pushdown")
+def test_whatever_is_pushed_the_rows_are_those_that_spark_finds(
+    spark: SparkSession, nats_server: EmbeddedServer, varied: str
+) -> None:
+    """Conjunctions of filters of every kind, evaluated by Spark alone and with push-down."""
+    pushed = load(spark, nats_server.url, varied).select("subject", "streamSeq", "timestamp")
+    rows = pushed.collect()
+    alone = spark.createDataFrame(rows, pushed.schema).cache()
+    micros = [row[0] for row in alone.select(f.unix_micros("timestamp")).collect()]
+    edges = [m + change for m in micros for change in (-1, 0, 1)]
+    times = st.sampled_from(edges) | st.integers(-(10**15), 10**16)
+    far = st.sampled_from(FAR).map(lambda time: f"timestamp'{time}'")
+    time = times.map(lambda micros: f"timestamp_micros({micros})") | far
+    seq = (st.integers(-2, FEW + 2) | st.sampled_from([-(1 << 63), (1 << 63) - 1])).map(str)
+    tokens = st.sampled_from(["a", "ab", "é", "b", "*", ">", "", "\N{REPLACEMENT CHARACTER}", "%"])
+    subject = st.lists(tokens, max_size=3).map(lambda tail: ".".join([varied, *tail]))
+    conditions = st.one_of(
+        st.builds("timestamp {} {}".format, st.sampled_from([*COMPARE, "<=>"]), time),
+        st.builds("streamSeq {} {}".format, st.sampled_from([*COMPARE, "<=>"]), seq),
+        st.builds("subject {} '{}'".format, st.sampled_from([*COMPARE, "<=>"]), subject),
+        st.builds("{}(subject, '{}')".format, st.sampled_from(["startswith", "endswith"]), subject),
+        st.builds("streamSeq in ({}, {})".format, seq, seq),
+        st.builds("not (streamSeq {} {})".format, st.sampled_from([*COMPARE]), seq),
+    )
+
+    @settings(max_examples=80, deadline=None, derandomize=True)
+    @given(st.lists(conditions, min_size=1, max_size=2))
+    def same(conjunction: list[str]) -> None:
+        condition = " and ".join(conjunction)
+        assert seqs(pushed.where(condition)) == seqs(alone.where(condition)), condition
+
+    same()

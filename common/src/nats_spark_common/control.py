@@ -38,7 +38,7 @@ from .jetstream import (
 )
 from .retry import AWAY, UNREACHED, retrying
 from .settings import NatsSettings
-from .timestamps import ns_to_rfc3339
+from .timestamps import LARGEST_NS, ns_to_rfc3339
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -181,10 +181,12 @@ class Control(Closing):
         """The sequence of the first message stored at or after a time; ``last_seq + 1`` if none.
 
         The server finds it: an ephemeral consumer that starts at the time stands just before it.
+        Times that the server cannot count lie before or behind every message.
         """
+        within = max(-LARGEST_NS, min(time_ns, LARGEST_NS))
         config = {
             "deliver_policy": "by_start_time",
-            "opt_start_time": ns_to_rfc3339(time_ns),
+            "opt_start_time": ns_to_rfc3339(within),
             "ack_policy": "none",
             "mem_storage": True,
             "num_replicas": 1,

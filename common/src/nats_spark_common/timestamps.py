@@ -10,7 +10,7 @@ from .errors import ProtocolError
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-_LARGEST = (1 << 63) - 1  # in April 2262
+LARGEST_NS = (1 << 63) - 1  # in April 2262: Go counts time in 64-bit nanoseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,7 +30,7 @@ def rfc3339_to_ns(text: str) -> int:
         raise ProtocolError(f"not an RFC 3339 time: {text[:80]!r}") from None
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     ns = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
-    if not -_LARGEST <= ns <= _LARGEST:
+    if abs(ns) > LARGEST_NS:
         raise ProtocolError(f"a time that nanoseconds cannot count in 64 bits: {text[:80]!r}")
     return ns
 
