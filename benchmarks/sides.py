@@ -55,6 +55,7 @@ class Recording:
 
     answers: list[bytes]
     mark: bytes
+    stream: bytes
 
 
 def record(url: str, stream: str, answers: int) -> Recording:
@@ -66,11 +67,11 @@ def record(url: str, stream: str, answers: int) -> Recording:
         for _ in range(answers):
             link.ask(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
             kept.append(link.keep_answer())
-            decoded = decode(kept[-1], mark, frozenset())
+            decoded = decode(kept[-1], mark, stream.encode(), frozenset())
             reached = int(decoded.messages.seqs[-1])
             if b"Nats-Num-Pending: 0\r\n" in kept[-1][-200:]:
                 break
-    return Recording(kept, mark)
+    return Recording(kept, mark, stream.encode())
 
 
 def decode_alone(recording: Recording, repeats: int) -> float:
@@ -82,7 +83,7 @@ def decode_alone(recording: Recording, repeats: int) -> float:
             position = 0
             while position < len(answer):
                 block = answer[position : position + BLOCK_BYTES]
-                decoded = decode(block, recording.mark, MESSAGE_COLUMNS)
+                decoded = decode(block, recording.mark, recording.stream, MESSAGE_COLUMNS)
                 count += len(decoded.messages)
                 position += decoded.consumed
     return count / (time.perf_counter() - begun)

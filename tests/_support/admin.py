@@ -169,3 +169,16 @@ def wait_until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> An
             return value
         time.sleep(every)
     raise AssertionError(f"still not so after {seconds} s: {condition}")
+
+
+def mirror(admin: Admin, name: str, origin: str, seq: int = 2, **config: Any) -> str:
+    """Create a mirror with these fields of ``mirror``, and wait until it answers with ``seq``."""
+    admin.api(f"STREAM.CREATE.{name}", name=name, mirror={"name": origin, **config})
+    assert admin.api(f"STREAM.INFO.{name}")["config"]["mirror_direct"]
+
+    def answers() -> bool:
+        request = admin.client.request(f"$JS.API.DIRECT.GET.{origin}", b'{"seq":%d}' % seq)
+        return (admin.run(request).headers or {}).get("Nats-Stream") == name
+
+    wait_until(answers)
+    return name

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from nats_spark_common import TimeoutExpiredError
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin
@@ -99,27 +98,17 @@ def test_a_message_that_a_consumer_lost_on_its_way_is_noticed(
     assert lose.done == 1
 
 
+@pytest.mark.parametrize("times", [1, 2, 1_000])
 def test_an_answer_of_a_lagging_replica_is_not_taken_for_deleted_messages(
-    nats_server: EmbeddedServer, filled: str
+    nats_server: EmbeddedServer, filled: str, times: int
 ) -> None:
-    lag = _Once(_nothing_found, times=3)
+    """A replica that stays behind is not waited for: the range is read through a consumer."""
+    lag = _Once(_nothing_found, times)
     with proxy(nats_server.url, lag) as url:
-        options = {"nats.url": url, "nats.stream.name": filled}
+        options = {"nats.url": url, "nats.stream.name": filled, "nats.partitions": "1"}
         with Driver(options) as driver:
             start = driver.initial()
             assert numbers(driver.rows(start, driver.everything(start))) == list(
                 range(1, COUNT + 1)
             )
-    assert lag.done == 3
-
-
-def test_a_replica_that_never_catches_up_is_an_error(
-    nats_server: EmbeddedServer, filled: str
-) -> None:
-    with proxy(nats_server.url, _Once(_nothing_found, times=1000)) as url:
-        options = {"nats.url": url, "nats.stream.name": filled, "nats.retry.count": "2"}
-        with Driver(options) as driver:
-            start = driver.initial()
-            end = driver.everything(start)
-            with pytest.raises(TimeoutExpiredError, match=f"{filled}.*lacks message 1"):
-                driver.rows(start, end)
+    assert lag.done == min(times, 2)

@@ -9,7 +9,7 @@ from pyspark.sql.types import BinaryType, LongType, StructType
 from nats_spark_common import OptionError
 from nats_spark_common.embedded import EmbeddedServer
 
-from .._support.admin import Admin, wait_until
+from .._support.admin import Admin, mirror, wait_until
 from .._support.cluster import cluster
 from .._support.consuming import DURABLE, follow, is_settled, start
 from .._support.reading import drain, numbers
@@ -73,6 +73,29 @@ def test_a_schema_of_ones_own_is_a_projection(
     schema = StructType().add("consumerSeq", LongType()).add("content", BinaryType())
     with start(nats_server.url, stream, schema) as driver:
         assert drain(driver) == [{"consumerSeq": 1, "content": b"one"}]
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["alone", "mirrored"])
+def test_rows_of_a_task_ascend_however_each_was_read(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, mirrored: bool
+) -> None:
+    """Single messages before, between and behind ranges, and what only the leader has."""
+    admin.create_stream(stream)
+    wanted = []
+    for count, subject in [(1, "rare"), (1_500, "x"), (400, "rare"), (1_500, "x"), (1, "rare")] * 2:
+        first = admin.info(stream).state.last_seq + 1
+        admin.publish_many([(f"{stream}.{subject}", b"")] * count)
+        wanted += range(first, first + count) if subject == "rare" else ()
+    if mirrored:
+        mirror(admin, f"{stream}-T", stream, filter_subject=f"{stream}.x")
+    with start(nats_server.url, stream, stream_subjects=f"{stream}.rare", partitions="1") as driver:
+        begin = driver.initial()
+        end = driver.latest(begin)
+        for _ in range(3):
+            (rows,) = driver.tasks(begin, end)
+            assert numbers(rows) == wanted
+    if mirrored:
+        admin.delete_stream(f"{stream}-T")
 
 
 @pytest.mark.parametrize("subjects", [["a"], ["a", "b"]], ids=["one filter", "two filters"])

@@ -16,7 +16,7 @@ from nats_spark_common.errors import FencedError, ReplayError
 from nats_spark_common.settings import NatsSettings
 from nats_spark_common.sink.ledger import LEASE, TaskId, forget
 
-from .._support.admin import Admin, wait_until
+from .._support.admin import Admin, mirror, wait_until
 from .._support.options import options
 from .._support.proxy import proxy
 from .._support.writing import (
@@ -117,6 +117,22 @@ def test_a_replay_past_the_window_on_an_old_server(
     write(exactly(old_nats_server.url), rows, task=task)
     assert sorted(stored(admin, stream)) == sorted(row["content"] for row in rows)
     admin.close()
+
+
+def test_mirrors_that_lack_messages_are_never_asked_what_stands(
+    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+) -> None:
+    rows, task = numbered(forgetful, 1_000), new_task()
+    begin(nats_server.url, rows, 900, task)
+    mirror(admin, f"{forgetful}-F", forgetful, filter_subject=f"{forgetful}.1")
+    mirror(admin, f"{forgetful}-P", forgetful)
+    admin.purge(f"{forgetful}-P")
+    past_the_window(admin, forgetful)
+    for _ in range(3):
+        write(exactly(nats_server.url), rows, task=task)
+    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
+    admin.delete_stream(f"{forgetful}-F")
+    admin.delete_stream(f"{forgetful}-P")
 
 
 def test_a_replay_is_found_by_the_users_own_ids(

@@ -31,9 +31,9 @@ from nats_spark_common.messages import (
     from_messages,
 )
 from nats_spark_common.protocol import Msg, header_pairs
+from nats_spark_common.singles import _direct_message, _leaders_message
 from nats_spark_common.timestamps import ns_to_rfc3339
 from pyspark_nats_balanced.fetch import plan
-from pyspark_nats_balanced.singles import _direct_message, _leaders_message
 
 # Which messages are read in ranges.
 

@@ -23,6 +23,7 @@ from nats_spark_common.decode import (
     decode_carefully,
     marker,
 )
+from nats_spark_common.errors import OtherStreamError
 from nats_spark_common.messages import MESSAGE_COLUMNS, text
 from nats_spark_common.protocol import PING_SIGNAL, Err, Event, Info, Msg
 from nats_spark_common.timestamps import ns_to_rfc3339
@@ -30,7 +31,7 @@ from nats_spark_common.timestamps import ns_to_rfc3339
 INBOX = "_INBOX.0123456789abcdef.7"
 MARK = marker(INBOX, "1")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Decoder = Callable[[bytes, bytes, frozenset[str]], Decoded]
+Decoder = Callable[[bytes, bytes, bytes, frozenset[str]], Decoded]
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def feed(stream: bytes, cuts: Iterable[int], decoder: Decoder = decode) -> Recei
     bounds = [0, *cuts, len(stream)]
     for begin, end in pairwise(bounds):
         received.left += stream[begin:end]
-        decoded = decoder(received.left, MARK, MESSAGE_COLUMNS)
+        decoded = decoder(received.left, MARK, b"ORDERS", MESSAGE_COLUMNS)
         received.rows += rows(decoded)
         received.others += decoded.others
         received.statuses += [decoded.status] if decoded.status else []
@@ -261,7 +262,7 @@ def cuts_of(stream: bytes) -> st.SearchStrategy[list[int]]:
 @settings(max_examples=300)
 def test_an_answer_decodes_to_what_was_stored(messages: list[Stored]) -> None:
     data = answer(messages)
-    decoded = decode(data, MARK, MESSAGE_COLUMNS)
+    decoded = decode(data, MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert rows(decoded) == expected_rows(messages)
     assert decoded.status == Status(204, "EOB", messages[-1].seq if messages else 0)
     assert decoded.consumed == len(data)
@@ -272,7 +273,9 @@ def test_an_own_header_that_runs_on_into_one_of_its_name_is_not_lost(regular_bef
     own = (b"NATS/1.0", b"Nats-Stream: OTHER", b"")
     regular = [Stored(seq, b"a", 0, (), b"") for seq in range(1, regular_before + 1)]
     messages = [*regular, Stored(regular_before + 1, b"a", 0, own, b"", ending=b"")]
-    assert rows(decode(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
+    assert rows(decode(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
+        messages
+    )
 
 
 @given(stored_messages(), st.data())
@@ -322,7 +325,8 @@ def test_both_decoders_agree_on_the_start_of_an_answer(
     whole = answer(messages)
     start = whole[: data.draw(st.integers(0, len(whole)))]
     assert same(
-        decode(start, MARK, MESSAGE_COLUMNS), decode_carefully(start, MARK, MESSAGE_COLUMNS)
+        decode(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
+        decode_carefully(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
     )
 
 
@@ -334,19 +338,26 @@ def regular(count: int, own: tuple[bytes, ...] = ()) -> list[Stored]:
 @pytest.mark.parametrize("own", [(), (b"NATS/1.0", b"Nats-Msg-Id: 1", b"Nats-Sequence: 3")])
 def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
     messages = regular(500, own)
-    assert rows(_decode_fast(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
+    assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
+        messages
+    )
 
 
 @pytest.mark.parametrize("missing", [1, 40, 130, 175])
 def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int) -> None:
     messages = regular(50)
     arrived = b"".join(message_frames(messages))[:-missing]
-    assert rows(_decode_fast(arrived, MARK, MESSAGE_COLUMNS)) == expected_rows(messages)[:-1]
+    assert (
+        rows(_decode_fast(arrived, MARK, b"ORDERS", MESSAGE_COLUMNS))
+        == expected_rows(messages)[:-1]
+    )
 
 
 def test_a_subject_that_is_not_utf_8_takes_the_fast_way() -> None:
     messages = [*regular(2), Stored(3, b"bad.\xff", 10**9, (), b"")]
-    assert rows(_decode_fast(answer(messages), MARK, MESSAGE_COLUMNS)) == expected_rows(messages)
+    assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
+        messages
+    )
 
 
 @pytest.mark.parametrize("decoder", [decode, decode_carefully])
@@ -371,7 +382,7 @@ def test_an_answer_that_drips_in_byte_by_byte_is_put_together_again() -> None:
 )
 @pytest.mark.parametrize("decoder", [_decode_fast, decode_carefully])
 def test_only_what_is_asked_for_is_decoded(decoder: Decoder, fields: frozenset[str]) -> None:
-    messages = decoder(answer(regular(3)), MARK, fields).messages
+    messages = decoder(answer(regular(3)), MARK, b"ORDERS", fields).messages
     assert set(messages.columns) == fields
     assert messages.seqs.tolist() == [1, 2, 3]
 
@@ -383,14 +394,14 @@ def test_times_have_up_to_nine_fractional_digits_and_are_cut_to_microseconds(
 ) -> None:
     nanos = int("987654321"[:digits].ljust(9, "0"))
     message = Stored(1, b"a", 1_700_000_000 * 10**9 + nanos, (), b"")
-    decoded = decoder(answer([message]), MARK, MESSAGE_COLUMNS)
+    decoded = decoder(answer([message]), MARK, b"ORDERS", MESSAGE_COLUMNS)
     microseconds = decoded.messages.columns["timestamp"].cast(pa.int64()).to_pylist()
     assert microseconds == [1_700_000_000_000_000 + nanos // 1000]
 
 
 def test_a_lost_frame_shows_in_what_the_next_one_names_before_it() -> None:
     frames = message_frames(regular(4))
-    decoded = decode(b"".join(frames[:1] + frames[2:]), MARK, MESSAGE_COLUMNS)
+    decoded = decode(b"".join(frames[:1] + frames[2:]), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert decoded.messages.seqs.tolist() == [1, 3, 4]
     assert decoded.previous.tolist() == [0, 2, 3]
 
@@ -398,13 +409,15 @@ def test_a_lost_frame_shows_in_what_the_next_one_names_before_it() -> None:
 def test_own_headers_in_the_servers_names_are_own_headers() -> None:
     own = (b"NATS/1.0", *(name.rstrip() + b" 7" for name in SERVER_HEADERS))
     message = Stored(5, b"a.b", 10**9, own, b"x")
-    assert rows(_decode_fast(answer([message]), MARK, MESSAGE_COLUMNS)) == expected_rows([message])
+    assert rows(_decode_fast(answer([message]), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
+        [message]
+    )
 
 
 @pytest.mark.parametrize("payload", [b"", b"x"])
 def test_a_stored_status_line_is_not_the_end_of_the_answer(payload: bytes) -> None:
     message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB",), payload)
-    decoded = _decode_fast(message_frame(message, 0), MARK, MESSAGE_COLUMNS)
+    decoded = _decode_fast(message_frame(message, 0), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert (rows(decoded), decoded.status) == (expected_rows([message]), None)
 
 
@@ -414,26 +427,28 @@ def test_headers_that_their_publisher_did_not_close_are_a_message_like_any(
     payload: bytes, ending: bytes
 ) -> None:
     message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB", b"Name: value"), payload, ending)
-    decoded = decode(message_frame(message, 0), MARK, MESSAGE_COLUMNS)
+    decoded = decode(message_frame(message, 0), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert (rows(decoded), decoded.status) == (expected_rows([message]), None)
 
 
 def test_the_inboxs_own_marker_in_a_header_does_not_end_the_answer() -> None:
     own = (b"NATS/1.0 204 EOB", b"X: " + MARK + b"9999 9999")
     message = Stored(5, b"a.b", 10**9, own, b"")
-    decoded = decode(message_frame(message, 0), MARK, MESSAGE_COLUMNS)
+    decoded = decode(message_frame(message, 0), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert (rows(decoded), decoded.status) == (expected_rows([message]), None)
 
 
 def test_a_whole_answer_in_a_payload_is_a_payload() -> None:
     message = Stored(5, b"a.b", 10**9, (), answer(regular(3)))
-    decoded = decode(answer([message]), MARK, MESSAGE_COLUMNS)
+    decoded = decode(answer([message]), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert rows(decoded) == expected_rows([message])
 
 
 @pytest.mark.parametrize("status", [b"404 Message Not Found", b"408 Bad Request", b"503"])
 def test_a_status_alone_is_the_end_of_an_answer(status: bytes) -> None:
-    decoded = decode(frame(b"NATS/1.0 " + status + b"\r\n\r\n", b""), MARK, MESSAGE_COLUMNS)
+    decoded = decode(
+        frame(b"NATS/1.0 " + status + b"\r\n\r\n", b""), MARK, b"ORDERS", MESSAGE_COLUMNS
+    )
     code, _, words = status.partition(b" ")
     assert decoded.status == Status(int(code), words.decode(), None)
     assert len(decoded.messages) == 0
@@ -441,7 +456,7 @@ def test_a_status_alone_is_the_end_of_an_answer(status: bytes) -> None:
 
 def test_the_rest_of_an_abandoned_answer_is_not_taken_for_this_one() -> None:
     old = message_frame(regular(1)[0], 0).replace(INBOX.encode(), b"_INBOX.0123456789abcdef.6")
-    decoded = decode(old + answer(regular(2)), MARK, MESSAGE_COLUMNS)
+    decoded = decode(old + answer(regular(2)), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert decoded.messages.seqs.tolist() == [1, 2]
 
 
@@ -461,14 +476,14 @@ def test_a_length_that_lies_is_an_error_and_never_wrong_rows(
 ) -> None:
     data = lying(message_frame(regular(2)[1], 0), which, change) + answer(regular(3))
     with pytest.raises(ProtocolError):
-        decoder(data, MARK, MESSAGE_COLUMNS)
+        decoder(data, MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("missing", [1, 2, 5])
 def test_a_length_too_short_is_an_error_even_where_the_bytes_end_with_it(missing: int) -> None:
     whole = message_frame(Stored(1, b"a", 0, (), b"hello world"), 0)
     with pytest.raises(ProtocolError):
-        decode(lying(whole, -1, -missing)[:-missing], MARK, MESSAGE_COLUMNS)
+        decode(lying(whole, -1, -missing)[:-missing], MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("payload", [b"", b"x"])
@@ -478,7 +493,7 @@ def test_a_stored_status_line_among_headers_that_no_server_writes_is_an_error(
     message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB",), payload)
     strange = message_frame(message, 0).replace(b"Nats-Num-Pending", b"Nats-Other-Words")
     with pytest.raises(ProtocolError, match="neither a message nor a status"):
-        decode(strange, MARK, MESSAGE_COLUMNS)
+        decode(strange, MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 def numbered(sequence: bytes) -> bytes:
@@ -492,14 +507,14 @@ def numbered(sequence: bytes) -> bytes:
 )
 def test_what_is_no_sequence_is_an_error(sequence: bytes) -> None:
     with pytest.raises(ProtocolError):
-        decode(numbered(sequence), MARK, MESSAGE_COLUMNS)
+        decode(numbered(sequence), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("sequence", [b"", b"x", b"9" * 5000])
 def test_an_end_that_names_no_sequence_is_an_error(sequence: bytes) -> None:
     head = b"NATS/1.0 204 EOB\r\nNats-Last-Sequence: " + sequence + b"\r\n\r\n"
     with pytest.raises(ProtocolError):
-        decode(frame(head, b""), MARK, MESSAGE_COLUMNS)
+        decode(frame(head, b""), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 #: Bytes that mean something to the protocol, and others.
@@ -517,8 +532,8 @@ def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(BYTES)
     assume(broken.count(MARK) == whole.count(MARK))  # else it is not this answer that is broken
     try:
-        decoded = decode(bytes(broken), MARK, MESSAGE_COLUMNS)
-        careful = decode_carefully(bytes(broken), MARK, MESSAGE_COLUMNS)
+        decoded = decode(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
+        careful = decode_carefully(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
     except ProtocolError:
         return
     assert same(decoded, careful)
@@ -528,19 +543,37 @@ def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
 @settings(max_examples=300)
 def test_scraps_of_protocol_are_rows_or_an_error_and_nothing_else(scraps: list[bytes]) -> None:
     try:
-        decoded = decode(MARK + b"".join(scraps), MARK, MESSAGE_COLUMNS)
+        decoded = decode(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
     except ProtocolError:
         return
-    assert same(decoded, decode_carefully(MARK + b"".join(scraps), MARK, MESSAGE_COLUMNS))
+    assert same(
+        decoded, decode_carefully(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
+    )
+
+
+@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("name", [b"MIRROR", b"ORDERT", b"ORDERS-T", b"ORDER", b""])
+def test_an_answer_of_another_stream_is_never_decoded(
+    decoder: Decoder, which: int, name: bytes
+) -> None:
+    frames = message_frames(regular(3))
+    head = (
+        frames[which].split(b"\r\n", 1)[1].replace(b"Nats-Stream: ORDERS", b"Nats-Stream: " + name)
+    )
+    payload = regular(3)[which].payload
+    frames[which] = frame(head.removesuffix(payload + b"\r\n"), payload)
+    with pytest.raises(OtherStreamError, match="mirror_direct"):
+        decoder(b"".join(frames), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 def test_a_header_block_without_the_servers_headers_is_an_error() -> None:
     with pytest.raises(ProtocolError, match="neither a message nor a status"):
-        decode(frame(b"NATS/1.0\r\nA: 1\r\n\r\n", b"x"), MARK, MESSAGE_COLUMNS)
+        decode(frame(b"NATS/1.0\r\nA: 1\r\n\r\n", b"x"), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 def test_sequences_are_kept_exactly_to_the_largest() -> None:
     last = (1 << 63) - 1
-    decoded = decode(answer([Stored(last, b"a", 0, (), b"")]), MARK, MESSAGE_COLUMNS)
+    decoded = decode(answer([Stored(last, b"a", 0, (), b"")]), MARK, b"ORDERS", MESSAGE_COLUMNS)
     assert decoded.messages.seqs.tolist() == [last]
     assert decoded.messages.seqs.dtype == np.int64

@@ -1,8 +1,9 @@
-"""Reading the messages of a batch in a task: all that were planned, or an error.
+"""Reading the messages of a batch in a task: all that were planned, in order, or an error.
 
 Sequences that lie close together are read as a range, like any other flavor's; those far apart one
-by one. Whatever is missing then is asked of the stream's leader, because the replicas that answer
-direct gets may lag.
+by one. Whatever is missing then is requested from the stream's leader, because the replicas that
+answer direct gets may lag, and mirrors that answer them may lack messages. Rows of a task come in
+sequence order, whichever way each was read.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from nats_spark_common import retry
 from nats_spark_common.api import ask_anew
 from nats_spark_common.errors import DataLossError
 from nats_spark_common.loss import recreated, tell
-from nats_spark_common.messages import Int64s, Messages
+from nats_spark_common.messages import Int64s, Messages, merged
 from nats_spark_common.pool import connection
 from nats_spark_common.ranges import StreamRange
 from nats_spark_common.reading import read_range
 from nats_spark_common.settings import NatsSettings
-
-from .singles import read_singly
+from nats_spark_common.singles import read_singly
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def plan(seqs: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
 def read_messages(
     settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
 ) -> Iterator[Messages]:
-    """Yield the messages, each once.
+    """Yield the messages, each once, in sequence order.
 
     Args:
         seqs: ascending.
@@ -83,17 +83,9 @@ def read_messages(
     """
     ranges, single = plan(seqs) if source.ranges else ([], seqs)
     missing = np.ones(len(seqs), bool)
-    for messages in _read(settings, source, ranges, single, fields):
-        at = np.minimum(np.searchsorted(seqs, messages.seqs), len(seqs) - 1)
-        wanted = seqs[at] == messages.seqs
-        wanted[wanted] = missing[at[wanted]]
-        missing[at[wanted]] = False
-        if wanted.any():
-            yield messages if wanted.all() else messages.select(wanted)
-    if missing.any() and (source.direct or source.ranges):
-        for messages in _singly(settings, source.stream, seqs[missing], False, fields):
-            missing[np.searchsorted(seqs, messages.seqs)] = False
-            yield messages
+    for messages in _complete(settings, source, seqs, ranges, single, fields):
+        missing[np.searchsorted(seqs, messages.seqs)] = False
+        yield messages
     if not missing.any() and not len(single):
         return  # the ranges have seen to it that the stream is the same
     info = ask_anew(settings, f"STREAM.INFO.{source.stream}")
@@ -104,6 +96,34 @@ def read_messages(
         _tell(settings, source, seqs[missing], overwritten)
 
 
+def _complete(
+    settings: NatsSettings,
+    source: Source,
+    seqs: Int64s,
+    ranges: list[tuple[int, int]],
+    single: Int64s,
+    fields: frozenset[str],
+) -> Iterator[Messages]:
+    """`_read`, completed from the leader block by block, so that the order holds."""
+    done = 0  # planned sequences that were read, or that the leader does not have either
+    for messages in _read(settings, source, ranges, single, fields):
+        wanted = messages.select(np.isin(messages.seqs, seqs[done:], assume_unique=True))
+        if not len(wanted):
+            continue
+        reached = int(np.searchsorted(seqs, wanted.seqs[-1], "right"))
+        lacking = np.setdiff1d(seqs[done:reached], wanted.seqs, assume_unique=True)
+        done = reached
+        yield merged([wanted, *_from_leader(settings, source, lacking, fields)])
+    yield from _from_leader(settings, source, seqs[done:], fields)
+
+
+def _from_leader(
+    settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
+) -> Iterator[Messages]:
+    if len(seqs) and (source.direct or source.ranges):
+        yield from _singly(settings, source.stream, seqs, False, fields)
+
+
 def _read(
     settings: NatsSettings,
     source: Source,
@@ -111,7 +131,12 @@ def _read(
     single: Int64s,
     fields: frozenset[str],
 ) -> Iterator[Messages]:
+    """The ranges and the single messages, in sequence order."""
     for first, last in ranges:
+        before = single[single < first]
+        single = single[single > last]
+        if len(before):
+            yield from _singly(settings, source.stream, before, source.direct, fields)
         span = StreamRange(source.stream, source.created, first, last)
         yield from read_range(settings, span, fields, tell_loss=False)
     if len(single):

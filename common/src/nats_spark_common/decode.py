@@ -28,8 +28,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from .errors import ProtocolError
+from .errors import OtherStreamError, ProtocolError
 from .messages import (
     TIMESTAMP_TYPE,
     Int64s,
@@ -100,24 +101,29 @@ def marker(inbox: str, sid: str) -> bytes:
     return f"HMSG {inbox} {sid} ".encode()
 
 
-def decode(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
+def decode(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
     """Decode the complete frames at the start of ``data``.
+
+    A mirror with ``mirror_direct`` answers direct gets for the stream that it mirrors, and it may
+    filter, transform or expire messages (ADR-31). Its messages are never decoded.
 
     Args:
         data: received bytes, beginning where an operation begins.
         mark: `marker` of the inbox of the answer.
+        stream: name of the requested stream.
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
 
     Raises:
+        OtherStreamError: another stream gave the answer.
         ProtocolError: the bytes are not what a NATS server sends.
     """
     try:
-        return _decode_fast(data, mark, fields)
+        return _decode_fast(data, mark, stream, fields)
     except (_Irregular, ProtocolError, IndexError):
-        return decode_carefully(data, mark, fields)
+        return decode_carefully(data, mark, stream, fields)
 
 
-def decode_carefully(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
+def decode_carefully(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
     """`decode`, one operation after the other."""
     events, consumed = parse(data)
     inbox = mark.split()[1]
@@ -137,6 +143,7 @@ def decode_carefully(data: bytes, mark: bytes, fields: frozenset[str]) -> Decode
         if values is None:
             status = _status(event.header)
             continue
+        require_stream(values[_STREAM], stream)
         own = _own_headers(event.header)
         time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
         seq = sequence(values[_SEQUENCE])
@@ -181,6 +188,15 @@ def _status(header: bytes) -> Status:
     return Status(code, words, sequence(rest.split(b"\r\n", 1)[0]) if found else None)
 
 
+def require_stream(answering: bytes, requested: bytes) -> None:
+    """Raise ``OtherStreamError`` if another stream answered than the requested one."""
+    if answering != requested:
+        raise OtherStreamError(
+            f"stream {text(answering)} answered a direct get of stream {text(requested)}: it is a "
+            "mirror with mirror_direct, which may lack, rename or expire messages"
+        )
+
+
 def sequence(digits: bytes) -> int:
     """A stream sequence out of its digits. Raises ``ProtocolError`` for anything else."""
     if digits.isdigit() and len(digits) <= 19 and int(digits) < 1 << 63:
@@ -188,7 +204,7 @@ def sequence(digits: bytes) -> int:
     raise ProtocolError(f"not a sequence: {digits[:80]!r}")
 
 
-def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
+def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
     segments = data.split(mark)
     others, before = parse(segments[0])
     if len(segments) == 1:
@@ -219,7 +235,7 @@ def _decode_fast(data: bytes, mark: bytes, fields: frozenset[str]) -> Decoded:
         if header.startswith(HEADER_VERSION + b" ") and _server_headers(header) is None:
             status = _status(header)
             starts, ends = starts[:-1], ends[:-1]
-    messages, previous = _columns(data, starts, ends, fields)
+    messages, previous = _columns(data, starts, ends, stream, fields)
     return Decoded(messages, previous, status, others, consumed)
 
 
@@ -250,7 +266,7 @@ def _header_alone(segment: bytes) -> bytes:
 
 
 def _columns(
-    data: bytes, starts: Int64s, ends: Int64s, fields: frozenset[str]
+    data: bytes, starts: Int64s, ends: Int64s, stream: bytes, fields: frozenset[str]
 ) -> tuple[Messages, Int64s]:
     """Columns of the message frames that lie in ``starts``..``ends`` of ``data``."""
     count = len(starts)
@@ -289,12 +305,8 @@ def _columns(
     def value(which: int) -> tuple[Int64s, Int64s]:
         return begin[:, which] + len(SERVER_HEADERS[which]), lines[:, which + 1]
 
-    # One stream answers. Where a message's own headers run on into the server's, its name is longer
-    # than that of the others, or holds a header's space, which no stream's name does.
-    names, names_end = value(_STREAM)
-    if (names_end - names != (names_end - names)[:1]).any() or (
-        count and b" " in data[names[0] : names_end[0]]
-    ):
+    # Any other name is a mirror's, or that of a message whose own headers run on into the server's.
+    if not pc.all(pc.equal(spans.binary(*value(_STREAM)), pa.scalar(stream, pa.binary()))).as_py():
         raise _Irregular
 
     columns: dict[str, pa.Array] = {}

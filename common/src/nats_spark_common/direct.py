@@ -37,6 +37,7 @@ def read(
 
     Raises:
         JetStreamUnavailableError: nobody answers for the stream.
+        OtherStreamError: a mirror answers for the stream; the connection cannot be used any more.
         ProtocolError: a message of the answer was lost on its way; what was yielded stands.
         TimeoutExpiredError, ConnectError: as `Connection.block`.
     """
@@ -46,7 +47,7 @@ def read(
     answered = 0  # sequence of the answer's last message so far
     while True:
         block = connection.block(time.monotonic() + settings.request_timeout, subject)
-        decoded = decode(block, mark, fields)
+        decoded = decode(block, mark, span.stream.encode(), fields)
         connection.consume(decoded.consumed)
         for event in decoded.others:
             connection.handle(event)

@@ -6,6 +6,7 @@
      │    └── AuthError           the server refuses the credentials, or an operation to this user
      ├── TimeoutExpiredError      a request got no reply in time
      ├── ProtocolError            bytes that a NATS server does not send
+     │    └── OtherStreamError    another stream, a mirror, answered a direct get
      ├── ServerError              the server answered with an error: code, err_code, description
      ├── JetStreamUnavailableError  no JetStream answers for this account
      ├── StreamNotFoundError      a stream does not exist
@@ -47,6 +48,10 @@ class TimeoutExpiredError(NatsSparkError):
 
 class ProtocolError(NatsSparkError):
     """Bytes that a NATS server does not send."""
+
+
+class OtherStreamError(ProtocolError):
+    """Another stream, which mirrors the requested one, answered a direct get (ADR-31)."""
 
 
 class ServerError(NatsSparkError):

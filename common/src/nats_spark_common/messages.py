@@ -58,6 +58,18 @@ class Messages:
         return self.slice(start, max(start, stop))
 
 
+def merged(parts: Sequence[Messages]) -> Messages:
+    """Blocks with the same columns as one block in ascending sequence order."""
+    seqs = np.concatenate([part.seqs for part in parts])
+    order = np.argsort(seqs, kind="stable")
+    picks = pa.array(order)
+    columns = {
+        name: pa.concat_arrays([part.columns[name] for part in parts]).take(picks)
+        for name in parts[0].columns
+    }
+    return Messages(seqs[order], columns)
+
+
 @dataclass(frozen=True)
 class Message:
     """One stream message, as the sequential parsers produce it; ``time_ns`` since the epoch."""

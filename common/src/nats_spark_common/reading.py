@@ -1,10 +1,13 @@
 """Reading a range of a stream in a task, exactly: every stored message once, or an error.
 
-`direct` and `ordered` fetch; here stands what must hold whichever of them does. The position in
+`direct` and `ordered` fetch; this module ensures what must hold for both. The position in
 the range is the only state: after any failure the read goes on behind the last message that was
 yielded, over a new connection. An answer that ends early proves nothing, because the replica that
 gave it may lag; only the stream's leader says that no more messages are there. And where messages
 are missing, the stream's first sequence tells a deletion in its midst from the loss of its head.
+
+Mirrors of a stream may answer direct gets for it (ADR-31). After such an answer the range is read
+from the stream itself, through a consumer, or from its leader if it is a work queue.
 """
 
 from __future__ import annotations
@@ -14,14 +17,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import direct, ordered, retry
+from . import direct, ordered, retry, singles
 from .api import ask
 from .errors import (
     DataLossError,
+    OtherStreamError,
     ServerError,
     TimeoutExpiredError,
 )
-from .jetstream import StreamInfo, is_no_message
+from .jetstream import REFUSED_BY_WORK_QUEUE, StreamInfo, is_no_message
 from .loss import lost_messages, recreated, tell
 from .messages import Messages
 from .pool import connection
@@ -56,6 +60,11 @@ def read_range(
     yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)
 
 
+#: Direct gets that lack a stored message before the range is read through a consumer: a replica
+#: catches up in a moment, and a mirror that has removed the message never does.
+_MAX_LAGS = 1
+
+
 class _Lagging(TimeoutExpiredError):
     """The replica that answers does not have yet what the leader has."""
 
@@ -73,12 +82,24 @@ class _RangeReader:
         self._span = span
         self._fields = fields
         self._fetch = direct.read if span.direct else ordered.read
+        self._lags = 0
 
     def read(self) -> Iterator[Messages]:
-        """`run` over a connection of the pool."""
-        with connection(self._settings, self._also) as link:
-            self._also = link.info.connect_urls
-            yield from self.run(link)
+        """`run` over connections of the pool, from the stream itself if a mirror answers for it."""
+        while True:
+            try:
+                with connection(self._settings, self._also) as link:
+                    self._also = link.info.connect_urls
+                    yield from self.run(link)
+                return
+            except OtherStreamError as error:
+                _log.info("%s; reading through a consumer", error)
+                self._fetch = ordered.read
+            except ServerError as error:
+                if error.err_code not in REFUSED_BY_WORK_QUEUE or self._span.filters:
+                    raise
+                _log.info("%s; reading from the leader of stream %s", error, self._span.stream)
+                self._fetch = singles.read_from_leader
 
     def run(self, link: Connection) -> Iterator[Messages]:
         """Read from the position to the range's end over one connection."""
@@ -95,6 +116,9 @@ class _RangeReader:
             if self.cursor <= span.last:
                 following = self._next_stored(link)
                 if following is not None and following <= span.last:
+                    self._lags += 1
+                    if self._lags > _MAX_LAGS and self._fetch is direct.read:
+                        self._fetch = ordered.read  # a mirror may lack the message for good
                     raise _Lagging(
                         f"stream {span.stream}: the answering replica lacks message {following}"
                     )

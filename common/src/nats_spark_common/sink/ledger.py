@@ -27,7 +27,6 @@ import pyarrow.compute as pc
 from ..errors import (
     FencedError,
     ReplayError,
-    ServerError,
     StreamNotFoundError,
     TimeoutExpiredError,
 )
@@ -267,13 +266,11 @@ class Ledger:
         if first <= info.last_seq:
             with connection(self._settings) as link:
                 direct = info.reads_direct(link.info.version)
-            span = StreamRange(stream, info.created, first, info.last_seq, (), direct)
-            try:
-                for messages in read_range(self._settings, span, _FINGERPRINTED, tell_loss=False):
-                    count += len(messages)
-                    yield self._fingerprints(messages, info.transforms)
-            except ServerError as error:  # a work queue, without direct gets
-                _log.info("stream %s cannot be read: %s", stream, error)
+            stored = max(first, info.first_seq)
+            span = StreamRange(stream, info.created, stored, info.last_seq, (), direct)
+            for messages in read_range(self._settings, span, _FINGERPRINTED, tell_loss=False):
+                count += len(messages)
+                yield self._fingerprints(messages, info.transforms)
         if count < info.last_seq - first + 1:
             self._check_window(info, begun, at)
 

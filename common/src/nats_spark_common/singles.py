@@ -9,14 +9,20 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 
-from nats_spark_common.decode import sequence
-from nats_spark_common.errors import JetStreamUnavailableError, ProtocolError, ServerError
-from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, is_no_message, parse_json
-from nats_spark_common.messages import Message, Messages, from_messages
-from nats_spark_common.protocol import CRLF, Msg, header_status, parse, pub
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.timestamps import rfc3339_to_ns
-from nats_spark_common.wire import Connection
+from .decode import require_stream, sequence
+from .errors import (
+    JetStreamUnavailableError,
+    OtherStreamError,
+    ProtocolError,
+    ServerError,
+)
+from .jetstream import NO_RESPONDERS, api_prefix, is_no_message, parse_json
+from .messages import Message, Messages, from_messages
+from .protocol import CRLF, Msg, header_status, parse, pub
+from .ranges import StreamRange
+from .settings import NatsSettings
+from .timestamps import rfc3339_to_ns
+from .wire import Connection
 
 _NOT_FOUND = 404
 
@@ -39,8 +45,9 @@ def read_singly(
 
     Args:
         seqs: ascending.
-        direct: any replica answers, which may lag; else the stream's leader does, and what it
-            does not find is not there.
+        direct: any replica or mirror answers, which may lack messages (a mirror's message is not
+            yielded); otherwise the stream's leader answers, and what it does not find is not
+            stored.
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
 
     Raises:
@@ -95,13 +102,17 @@ def _answers(
 def _direct_message(answer: Msg, subject: str) -> Message | None:
     # The server's headers come first in the question: old servers store a status line as well.
     lines = answer.header.split(CRLF)[-len(_HEADERS) - 2 : -2]
-    _, found, stream = lines[0].rpartition(_HEADERS[0]) if lines else (b"", b"", b"")
+    _, found, answering = lines[0].rpartition(_HEADERS[0]) if lines else (b"", b"", b"")
     rest = list(zip(lines[1:], _HEADERS[1:], strict=False))
     complete = found and len(rest) == len(_HEADERS) - 1
     if not complete or not all(line.startswith(header) for line, header in rest):
         return _no_message(answer, subject)
+    try:
+        require_stream(answering, subject.rpartition(".")[2].encode())
+    except OtherStreamError:
+        return None  # proves nothing, and neither does a replica's "not found": ask the leader
     name, seq, stored = (line[len(header) :] for line, header in rest)
-    before = answer.header[: answer.header.rindex(_HEADERS[0] + stream + CRLF)]
+    before = answer.header[: answer.header.rindex(_HEADERS[0] + answering + CRLF)]
     time_ns = rfc3339_to_ns(stored.decode("ascii", "replace"))
     return Message(sequence(seq), name, time_ns, before, answer.payload)
 
@@ -139,3 +150,19 @@ def _leaders_message(answer: Msg, subject: str) -> Message | None:
         raise
     except (KeyError, TypeError, ValueError):
         raise ProtocolError(f"{subject}: not a stored message: {answer.payload[:200]!r}") from None
+
+
+def read_from_leader(
+    connection: Connection,
+    settings: NatsSettings,
+    span: StreamRange,
+    cursor: int,
+    fields: frozenset[str],
+) -> Iterator[Messages]:
+    """Yield the messages of a range without filters, from ``cursor`` up, one request for each.
+
+    For streams that allow no other consumer and whose direct gets another stream answers. Raises
+    as `read_singly`.
+    """
+    seqs = range(cursor, span.last + 1)
+    yield from read_singly(connection, settings, span.stream, seqs, False, fields)
