@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from nats_spark_common.settings import NatsSettings
@@ -15,6 +16,7 @@ from nats_spark_common.sink.ledger import TaskId
 from nats_spark_common.sink.writer import Written, write_task
 
 from .admin import Admin
+from .options import options
 
 HEADERS = pa.map_(pa.string(), pa.list_(pa.string()))
 
@@ -85,3 +87,24 @@ def make_stream(admin: Admin, stream: str, **config: Any) -> None:
     """As `Admin.create_stream`, for settings that nats-py does not know."""
     defaults = {"name": stream, "subjects": [f"{stream}.>"], "storage": "file"}
     admin.api(f"STREAM.CREATE.{stream}", **{**defaults, "allow_direct": True, **config})
+
+
+def exactly(url: str, **more: str) -> dict[str, str]:
+    """Options of a sink that writes exactly once."""
+    return options(url, sink_mode="exactly-once", **more)
+
+
+class Crash(Exception):
+    """The end of an attempt in the midst of its rows."""
+
+
+def crashing(rows: list[Row], after: int) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of 100, and a crash after so many of them."""
+    yield from batches(rows[:after], batch_rows=100)
+    raise Crash
+
+
+def begin(url: str, rows: list[Row], after: int, task: TaskId, **more: str) -> None:
+    """An attempt that publishes ``after`` rows and crashes."""
+    with pytest.raises(Crash):
+        write_batches(exactly(url, **more), crashing(rows, after), task=task)

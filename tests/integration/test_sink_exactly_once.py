@@ -17,12 +17,13 @@ from nats_spark_common.settings import NatsSettings
 from nats_spark_common.sink.ledger import LEASE, TaskId, forget
 
 from .._support.admin import Admin, mirror, wait_until
-from .._support.options import options
 from .._support.proxy import proxy
 from .._support.writing import (
     WAYS,
     Row,
     batches,
+    begin,
+    exactly,
     make_stream,
     new_task,
     numbered,
@@ -35,31 +36,11 @@ SHORTEST = 100_000_000
 PROBE = b"probe"
 
 
-class Crash(Exception):
-    """The end of an attempt in the midst of its rows."""
-
-
 @pytest.fixture(params=WAYS)
 def forgetful(request: pytest.FixtureRequest, admin: Admin, stream: str) -> str:
     """A stream that remembers message ids no longer than it must."""
     make_stream(admin, stream, duplicate_window=SHORTEST, **WAYS[request.param])
     return stream
-
-
-def exactly(url: str, **more: str) -> dict[str, str]:
-    return options(url, sink_mode="exactly-once", **more)
-
-
-def crashing(rows: list[Row], after: int) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of 100, and a crash after so many of them."""
-    yield from batches(rows[:after], batch_rows=100)
-    raise Crash
-
-
-def begin(url: str, rows: list[Row], after: int, task: TaskId, **more: str) -> None:
-    """An attempt that publishes ``after`` rows and crashes."""
-    with pytest.raises(Crash):
-        write_batches(exactly(url, **more), crashing(rows, after), task=task)
 
 
 def stored(admin: Admin, stream: str) -> list[bytes]:

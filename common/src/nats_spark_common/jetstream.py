@@ -20,7 +20,7 @@ NO_MESSAGE_FOUND = 10037
 STREAM_NAME_IN_USE = 10058
 WRONG_LAST_SEQUENCE = 10071
 #: A work queue takes only explicit acks, no second consumer of a subject, and every message.
-REFUSED_BY_WORK_QUEUE = (10098, 10099, 10100, 10101)
+REFUSED_BY_WORK_QUEUE = (10084, 10098, 10099, 10100, 10101)
 JETSTREAM_NOT_ENABLED = 10076
 CLUSTER_NOT_AVAILABLE = 10008
 JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
@@ -55,6 +55,8 @@ class StreamInfo:
         duplicate_window: seconds for which message ids are remembered.
         replicas: how many servers hold it.
         transforms: whether it stores messages under other subjects than they are published to.
+        servers: names of the servers that hold it, its leader first; replicas that lag are left
+            out.
     """
 
     name: str
@@ -71,6 +73,7 @@ class StreamInfo:
     duplicate_window: float = 0.0
     replicas: int = 1
     transforms: bool = False
+    servers: tuple[str, ...] = ()
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
@@ -93,6 +96,7 @@ class StreamInfo:
             duplicate_window=int(config.get("duplicate_window") or 0) / 1e9,
             replicas=int(config.get("num_replicas") or 1),
             transforms=bool(config.get("subject_transform")),
+            servers=_servers(info.get("cluster") or {}),
         )
 
     def reads_direct(self, server_version: tuple[int, ...]) -> bool:
@@ -103,6 +107,11 @@ class StreamInfo:
     def average_size(self) -> float:
         """Mean stored size of a message in bytes; 0 where there is none."""
         return self.bytes / self.messages if self.messages else 0.0
+
+
+def _servers(cluster: Mapping[str, Any]) -> tuple[str, ...]:
+    replicas = [each["name"] for each in cluster.get("replicas") or () if each.get("current")]
+    return (cluster["leader"], *replicas) if cluster.get("leader") else ()
 
 
 def api_prefix(settings: NatsSettings) -> str:

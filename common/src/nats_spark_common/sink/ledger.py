@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ from ..settings import NatsSettings
 from .bucket import Bucket
 from .columns import bools
 from .headers import MSG_ID, flat
+from .processes import holders
 from .rows import Rows
 from .targets import Targets
 
@@ -84,11 +85,13 @@ class _Begun:
         seq: its last sequence.
         created: tells a recreated stream apart.
         at: seconds since the epoch.
+        holders: as `processes.holders`.
     """
 
     seq: int
     created: str
     at: float
+    holders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Ledger:
         if not self._held:
             self._enter(new, replicas)
         elif new:
-            self._streams |= {name: _begin(info) for name, info in new.items()}
+            self._streams |= self._begin(new)
             self._write(replicas)
         return self._left(rows, parts, self._standing)
 
@@ -212,7 +215,7 @@ class Ledger:
 
     def _enter(self, new: dict[str, StreamInfo], replicas: int) -> None:
         """Make the record, or take it over from an attempt before this one."""
-        begun = {name: _begin(info) for name, info in new.items()}
+        begun = self._begin(new)
         self._streams = begun
         self._checked = time.monotonic()
         revision = self._bucket.put(self._task.key, self._json(), 0, replicas)
@@ -235,6 +238,13 @@ class Ledger:
             time.sleep(2 * LEASE)
             self._standing = self.look()
             self._checked = -LEASE
+
+    def _begin(self, new: dict[str, StreamInfo]) -> dict[str, _Begun]:
+        at = time.time()
+        return {
+            name: _Begun(info.last_seq, info.created, at, holders(self._settings, info))
+            for name, info in new.items()
+        }
 
     def _write(self, replicas: int) -> None:
         revision = self._bucket.put(self._task.key, self._json(), self._held, replicas)
@@ -291,14 +301,25 @@ class Ledger:
         return found
 
     def _check_window(self, info: StreamInfo, begun: _Begun, at: float) -> None:
-        """Messages are gone that may have been ours: only the server's memory of ids is left."""
-        if time.time() - at + _CLOCK_MARGIN < info.duplicate_window:
+        """Messages are gone that may have been ours: only the server's memory of ids is left.
+
+        A server that has restarted since remembers the ids of stored messages only.
+        """
+        within = time.time() - at + _CLOCK_MARGIN < info.duplicate_window
+        leader = info.servers[:1]
+        now = holders(self._settings, replace(info, servers=leader)) if within else {}
+        if now and now.items() <= begun.holders.items():
             return
+        why = (
+            f"its duplicate window, {info.duplicate_window:g}s, has passed"
+            if not within
+            else "the server that leads it has restarted or was not in step since, or does not "
+            "tell, so the message ids in its duplicate window are no proof"
+        )
         words = (
             f"partition {self._task.partition} of batch {self._task.batch} is written again, and "
             f"messages that stream {info.name!r} stored since sequence {begun.seq} are gone "
-            f"(consumed, deleted or overwritten), so nothing tells which rows stood; the stream's "
-            f"duplicate window, {info.duplicate_window:g}s, has passed"
+            f"(consumed, deleted or overwritten), so nothing tells which rows stood; {why}"
         )
         if self._settings.fail_on_data_loss:
             raise ReplayError(
@@ -337,7 +358,3 @@ class Ledger:
 def forget(settings: NatsSettings, query: str, before: int | None = None) -> None:
     """Remove the records of a query's tasks, those with a revision below ``before``."""
     Bucket(settings, settings.sink_bucket).purge(f"{query}.>", before)
-
-
-def _begin(info: StreamInfo) -> _Begun:
-    return _Begun(info.last_seq, info.created, time.time())

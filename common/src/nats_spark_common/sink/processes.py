@@ -1,0 +1,66 @@
+"""Which server processes hold a stream: a process that restarts forgets message ids.
+
+A server keeps the ids of a stream's duplicate window in memory. After a restart it takes them from
+the messages that are still stored, so the id of a message that was consumed, deleted or overwritten
+is lost. A process has an id of its own, which every server of a cluster tells its users.
+
+Source: NATS docs, "Monitoring" (account ``CONNZ`` over ``$SYS.REQ.ACCOUNT.PING``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+from ..errors import NatsSparkError, TimeoutExpiredError
+from ..jetstream import StreamInfo
+from ..pool import connection
+from ..protocol import Msg, header_status, parse
+from ..settings import NatsSettings
+from ..wire import Connection
+
+_log = logging.getLogger(__name__)
+
+_PING = "$SYS.REQ.ACCOUNT.PING.CONNZ"
+#: Seconds for the first server to answer, and after each for the next: the far ones may be away.
+_FIRST_ANSWER, _NEXT_ANSWER = 1.0, 0.2
+
+
+def holders(settings: NatsSettings, info: StreamInfo) -> dict[str, str]:
+    """The ids of the server processes that hold a stream and are in step, by the servers' names.
+
+    A server that is away, or beyond a leaf node, is missing, and so are all if the user may not
+    ask.
+    """
+    wanted = set(info.servers)
+    try:
+        with connection(settings) as link:
+            return _collect(link, wanted) if wanted else {}
+    except (NatsSparkError, ValueError, LookupError) as error:
+        _log.info("the servers of stream %s do not tell their ids: %s", info.name, error)
+        return {}
+
+
+def _collect(link: Connection, wanted: set[str]) -> dict[str, str]:
+    link.busy = True
+    inbox = link.ask(_PING, b'{"limit":1}').encode()
+    found: dict[str, str] = {}
+    deadline = time.monotonic() + _FIRST_ANSWER
+    try:
+        while not wanted <= found.keys():
+            events, consumed = parse(link.arrived(deadline, _PING))
+            link.consume(consumed)
+            for event in events:
+                if not isinstance(event, Msg):
+                    link.handle(event)
+                elif event.subject == inbox and not header_status(event.header)[0]:
+                    server = json.loads(event.payload)["server"]
+                    found[server["name"]] = server["id"]
+                    deadline = time.monotonic() + _NEXT_ANSWER
+                elif event.subject == inbox:  # no responders
+                    return {}
+    except TimeoutExpiredError as error:
+        _log.info("servers %s: %s", ", ".join(sorted(wanted - found.keys())), error)
+    link.busy = False
+    return {name: found[name] for name in wanted & found.keys()}
