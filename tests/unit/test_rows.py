@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import random
+import tracemalloc
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -236,6 +240,68 @@ def test_a_zstd_frame_that_does_not_state_its_size_is_opened() -> None:
     packer = zstandard.ZstdCompressor(write_content_size=False)
     opened = decompress(payloads(packer.compress(b"text" * 50)), "zstd", "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"text" * 50]
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "zlib": zlib.compress,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+}
+SKIPPED = b"\x50\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"comment"
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@given(parts=st.lists(st.binary(max_size=40), min_size=1, max_size=4), padding=st.integers(0, 9))
+def test_every_part_of_a_payload_is_opened(kind: str, parts: list[bytes], padding: int) -> None:
+    """Members of gzip, padded with zeros; frames of zstd, with such among them as are skipped."""
+    end = SKIPPED * padding if kind == "zstd" else b"\0" * padding
+    opened = decompress(payloads(end.join(map(PACK[kind], parts)) + end), kind, "fail", "S")
+    assert opened.columns["content"].to_pylist() == [b"".join(parts)]
+
+
+@pytest.mark.parametrize("size", [1_023, 1_024, 1_025, 100_000])
+def test_frames_of_any_length_are_opened(size: int) -> None:
+    noise = [random.Random(each).randbytes(size) for each in range(3)]
+    opened = decompress(payloads(b"".join(map(zstandard.compress, noise))), "zstd", "fail", "S")
+    assert opened.columns["content"].to_pylist() == [b"".join(noise)]
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("behind", [b"x", b"more text", b"\0x", zlib.compress(b"y")])
+def test_bytes_behind_the_end_do_not_vanish(kind: str, behind: bytes) -> None:
+    packed = PACK[kind](b"text" * 50) + behind
+    with pytest.raises(PayloadError, match=f"'S', sequence 1: the payload is not {kind}"):
+        decompress(payloads(packed), kind, "fail", "S")
+    assert decompress(payloads(packed), kind, "raw", "S").columns["content"][0].as_py() == packed
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_what_a_payload_opens_to_is_bounded(kind: str) -> None:
+    fits, bomb = PACK[kind](b"\0" * 9_999), PACK[kind](b"\0" * 10_000)
+    opened = decompress(payloads(fits, bomb), kind, "null", "S", 9_999)
+    assert opened.columns["content"].to_pylist() == [b"\0" * 9_999, None]
+    with pytest.raises(PayloadError, match=r"1: .*nats\.payload\.max\.decompressed=9999 "):
+        decompress(payloads(bomb), kind, "fail", "S", 9_999)
+    with pytest.raises(PayloadError, match=r"max\.decompressed"):  # of all parts together
+        decompress(payloads(bomb if kind == "zlib" else bomb + bomb), kind, "fail", "S", 9_999)
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_a_bomb_takes_little_memory(kind: str) -> None:
+    """A gigabyte of zeros, of which no more is opened than is allowed, or soon after."""
+    zeros = b"\0" * (1 << 24)
+    packer: Any = {
+        "zlib": zlib.compressobj(),
+        "gzip": zlib.compressobj(wbits=31),
+        "zstd": zstandard.ZstdCompressor().compressobj(),
+    }[kind]
+    bomb = b"".join([packer.compress(zeros) for _ in range(64)]) + packer.flush()
+    tracemalloc.start()
+    opened = decompress(payloads(bomb), kind, "null", "S", 1 << 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert opened.columns["content"].to_pylist() == [None]
+    assert peak < 128 << 20
 
 
 @pytest.mark.parametrize("kind", ["zlib", "gzip", "zstd"])

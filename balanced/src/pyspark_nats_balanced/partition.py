@@ -35,7 +35,11 @@ def read_share(
     constants = {"stream": source.stream, "domain": settings.domain, "consumer": share.consumer}
     for messages in read_messages(settings, source, deliveries.seqs, projection.fields):
         opened = decompress(
-            messages, settings.payload_compression, settings.payload_on_error, source.stream
+            messages,
+            settings.payload_compression,
+            settings.payload_on_error,
+            source.stream,
+            settings.payload_max_decompressed,
         )
         at = np.searchsorted(deliveries.seqs, opened.seqs)
         columns = {

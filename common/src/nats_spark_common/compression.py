@@ -12,29 +12,81 @@ import zstandard
 from .errors import PayloadError
 from .messages import Messages
 
-_Convert = Callable[[bytes], bytes]
+#: The largest opened payload in bytes unless ``nats.payload.max.decompressed`` says otherwise.
+MOST_OPENED = 64 << 20
+
+#: Compressed bytes that are opened at a time: the densest of them make some 30 MiB.
+_FEED = 1 << 10
 
 
-def _open_zstd(payload: bytes) -> bytes:
-    # A streaming frame need not state its size; one-shot decompression would insist on it.
-    opener = zstandard.ZstdDecompressor().decompressobj()
-    content = opener.decompress(payload)
-    if not opener.eof:
-        raise EOFError("it ends too soon")
+class _TooLargeError(Exception):
+    """An opened payload has more bytes than allowed."""
+
+
+def _open_zlib(payload: bytes, most: int) -> bytes:
+    content, rest = _inflated(payload, zlib.MAX_WBITS, most)
+    if rest:
+        raise zlib.error(f"{len(rest)} bytes follow its end")
     return content
 
 
-_OPEN: dict[str, _Convert] = {"zlib": zlib.decompress, "gzip": gzip.decompress, "zstd": _open_zstd}
-_ERRORS = (zlib.error, OSError, EOFError, zstandard.ZstdError)
+def _open_gzip(payload: bytes, most: int) -> bytes:
+    """All members (RFC 1952, 2.2), which padding with zeros may follow."""
+    contents, rest = [], payload
+    while rest:
+        content, rest = _inflated(rest, zlib.MAX_WBITS | 16, most - sum(map(len, contents)))
+        contents.append(content)
+        rest = rest.lstrip(b"\0")
+    return b"".join(contents)
 
 
-def decompress(messages: Messages, kind: str, on_error: str, stream: str) -> Messages:
+def _inflated(payload: bytes, window: int, most: int) -> tuple[bytes, bytes]:
+    """The content of the first stream, and what follows it."""
+    opener = zlib.decompressobj(window)
+    content = opener.decompress(payload, most + 1)
+    if len(content) > most:
+        raise _TooLargeError
+    if not opener.eof:
+        raise EOFError("it ends too soon")
+    return content, opener.unused_data
+
+
+def _open_zstd(payload: bytes, most: int) -> bytes:
+    """All frames (RFC 8878, 3.1), which need not state their sizes."""
+    contents, size, position = [], 0, 0
+    while position < len(payload):
+        opener = zstandard.ZstdDecompressor().decompressobj()
+        while not opener.eof:
+            piece = payload[position : position + _FEED]
+            if not piece:
+                raise EOFError("it ends too soon")
+            contents.append(opener.decompress(piece))
+            position += len(piece)
+            size += len(contents[-1])
+            if size > most:
+                raise _TooLargeError
+        position -= len(opener.unused_data)
+    return b"".join(contents)
+
+
+_OPEN: dict[str, Callable[[bytes, int], bytes]] = {
+    "zlib": _open_zlib,
+    "gzip": _open_gzip,
+    "zstd": _open_zstd,
+}
+_ERRORS = (zlib.error, EOFError, zstandard.ZstdError, _TooLargeError)
+
+
+def decompress(
+    messages: Messages, kind: str, on_error: str, stream: str, most: int = MOST_OPENED
+) -> Messages:
     """Replace the ``content`` column by what its payloads hold; an empty payload stays empty.
 
     Args:
         kind: ``none``, ``zlib``, ``gzip`` or ``zstd``.
-        on_error: for a payload that is not of that kind: ``fail``, ``null`` (content is null) or
-            ``raw`` (the payload as it is).
+        on_error: for a payload that is not of that kind, or too large: ``fail``, ``null`` (content
+            is null) or ``raw`` (the payload as it is).
+        most: largest opened payload in bytes.
 
     Raises ``PayloadError`` that names the stream and sequence, where ``on_error`` is ``fail``.
     """
@@ -44,20 +96,26 @@ def decompress(messages: Messages, kind: str, on_error: str, stream: str) -> Mes
     opened: list[bytes | None] = []
     for row, payload in enumerate(messages.columns["content"].to_pylist()):
         try:
-            opened.append(open_payload(payload) if payload else payload)
+            opened.append(open_payload(payload, most) if payload else payload)
         except _ERRORS as error:
             if on_error == "fail":
-                raise PayloadError(
-                    f"stream {stream!r}, sequence {messages.seqs[row]}: the payload is not {kind} "
-                    f"({error}): check nats.payload.compression, or set nats.payload.on.error to "
-                    "'raw' or 'null'"
-                ) from error
+                where = f"stream {stream!r}, sequence {messages.seqs[row]}"
+                raise PayloadError(f"{where}: {_words(error, kind, most)}") from error
             opened.append(payload if on_error == "raw" else None)
     columns = {**messages.columns, "content": pa.array(opened, pa.binary())}
     return Messages(messages.seqs, columns)
 
 
-_CLOSE: dict[str, _Convert] = {
+def _words(error: Exception, kind: str, most: int) -> str:
+    what = (
+        f"the payload opens to more than nats.payload.max.decompressed={most} bytes: raise it"
+        if isinstance(error, _TooLargeError)
+        else f"the payload is not {kind} ({error}): check nats.payload.compression"
+    )
+    return f"{what}, or set nats.payload.on.error to 'raw' or 'null'"
+
+
+_CLOSE: dict[str, Callable[[bytes], bytes]] = {
     "zlib": zlib.compress,
     "gzip": lambda payload: gzip.compress(payload, mtime=0),  # the same bytes whenever it is made
     "zstd": lambda payload: zstandard.ZstdCompressor().compress(payload),

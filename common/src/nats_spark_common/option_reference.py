@@ -25,7 +25,7 @@ _TYPES = {
     "SecretStr": "text (secret)",
     "Positions": "position",
 }
-_SIZES = {"max_bytes_per_trigger", "fetch_bytes", "sink_max_in_flight"}
+_SIZES = {"max_bytes_per_trigger", "fetch_bytes", "sink_max_in_flight", "payload_max_decompressed"}
 _LISTS = {"url", "stream_name", "stream_subjects"}
 
 

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .compression import MOST_OPENED
 from .errors import OptionError
 from .nats_context import context_layer
 from .option_names import Layer, environment_layer, field_option, options_layer
@@ -163,6 +164,9 @@ class NatsSettings(BaseSettings):
     )
     payload_on_error: _OnError = Field(
         "raw", description="a payload that does not decompress: raw (as it is), null, or fail"
+    )
+    payload_max_decompressed: Size = Field(
+        MOST_OPENED, description="bytes of a payload once it is decompressed, at most"
     )
     flavor: _Flavor = Field("v2", description="what format nats stands for")
 

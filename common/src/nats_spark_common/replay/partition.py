@@ -33,6 +33,10 @@ def read_partition(
     constants = {"stream": span.stream, "domain": settings.domain}
     for messages in read_range(settings, span, projection.fields):
         opened = decompress(
-            messages, settings.payload_compression, settings.payload_on_error, span.stream
+            messages,
+            settings.payload_compression,
+            settings.payload_on_error,
+            span.stream,
+            settings.payload_max_decompressed,
         )
         yield projection.batch(opened, constants)
