@@ -13,6 +13,7 @@ from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.timestamps import ns_to_rfc3339
 
+from .._support import consuming
 from .._support.admin import Admin
 from .._support.reading import Driver, numbers, read_stream
 
@@ -27,6 +28,42 @@ def filled(server_admin: Admin, stream: str) -> str:
     server_admin.create_stream(stream)
     server_admin.fill(stream, 20)
     return stream
+
+
+@pytest.mark.parametrize(("floor", "start"), [(7, None), (7, "earliest"), (0, None), (None, None)])
+def test_a_position_that_only_a_durable_knows_is_told_of(
+    server_admin: Admin,
+    options: dict[str, str],
+    filled: str,
+    caplog: pytest.LogCaptureFixture,
+    floor: int | None,
+    start: str | None,
+) -> None:
+    if floor is not None:
+        consuming.durable(server_admin, filled)
+    if floor:
+        server_admin.run(consume(server_admin, filled, floor))
+    options |= {"nats.durable.name": consuming.DURABLE, **({"nats.start": start} if start else {})}
+    with Driver(options) as driver:
+        end = driver.everything(driver.initial())
+        driver.everything(end)
+        assert end["streams"][filled]["seq"] == 20
+    told = [each.getMessage() for each in caplog.records if "durable" in each.getMessage()]
+    if not floor or start:  # none is lost, or the user has said where to begin
+        assert told == []
+        return
+    (words,) = told
+    assert f"{filled}:7" in words
+    assert f"begins at sequence {filled}:1" in words
+    assert "nats.start=8" in words
+    assert "nats-balanced" in words
+
+
+async def consume(admin: Admin, stream: str, count: int) -> None:
+    """Acknowledge so many messages, as another client of the durable."""
+    subscription = await admin.js.pull_subscribe_bind(consuming.DURABLE, stream)
+    for message in await subscription.fetch(count, timeout=5):
+        await message.ack_sync()
 
 
 @pytest.mark.usefixtures("filled")

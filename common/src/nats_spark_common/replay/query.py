@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Mapping
 
@@ -15,6 +17,8 @@ from .layout import Layout
 from .offsets import Offset, StreamOffset
 from .settling import settle
 from .streams import Streams
+
+_log = logging.getLogger(__name__)
 
 
 class Query:
@@ -34,6 +38,7 @@ class Query:
         self._reset_due = settings.reset_on_restart
         self._beginning: Offset | None = None
         self._no_beginning: NatsSparkError | None = None
+        self._durable_told = False
 
     def close(self) -> None:
         """End the connection."""
@@ -78,6 +83,8 @@ class Query:
         if self._pace:
             self._pace.finish(time.monotonic())
         self._check(position)
+        if position == self._beginning:
+            self._tell_unused_durable(position)
         end = self._end(position, unlimited)
         if end is position and self._target is None:
             time.sleep(max(0.0, self._settings.poll_interval - self._streams.age))
@@ -129,6 +136,28 @@ class Query:
         if not self._position_fits:
             self._selection.check_position(position.streams.keys())
             self._position_fits = True
+
+    def _tell_unused_durable(self, position: Offset) -> None:
+        """Once, to a query that begins where it need not go on from: a durable's position."""
+        settings, durable = self._settings, self._settings.durable_name
+        if self._durable_told or durable is None or "start" in settings.model_fields_set:
+            return
+        self._durable_told = True
+        floors = self._streams.acknowledged(durable, self._streams.recent())
+        if not floors:
+            return
+        starts = {name: floor + 1 for name, floor in floors.items()}
+        (only, *more) = starts.values()
+        _log.warning(
+            "nats.durable.name=%s: the durable consumer has acknowledged up to %s, which this "
+            "flavor does not go by: without a checkpoint the query begins at sequence %s. To go on "
+            "behind what was acknowledged, use a new checkpoint with nats.start=%s, or "
+            "format('nats-balanced'), which reads through the durable",
+            durable,
+            ", ".join(f"{name}:{floor}" for name, floor in floors.items()),
+            ", ".join(f"{name}:{position.streams[name].seq + 1}" for name in floors),
+            json.dumps(starts, separators=(",", ":")) if more else only,
+        )
 
     def _end(self, position: Offset, unlimited: bool) -> Offset:
         infos = self._streams.recent()

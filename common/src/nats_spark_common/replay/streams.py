@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from ..closing import Closing
 from ..control import Control
-from ..errors import DataLossError, OptionError, UnsupportedStreamError
+from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
 from ..jetstream import StreamInfo
 from ..loss import lost_messages
 from ..positions import AtSequence, AtTime, Earliest, Position, Positions
 from ..settings import NatsSettings
 from .layout import Selection
 from .offsets import Offset, StreamOffset
+
+_log = logging.getLogger(__name__)
 
 #: How often it is looked whether streams have joined, in seconds.
 _DISCOVERY_INTERVAL = 5.0
@@ -100,6 +103,18 @@ class Streams(Closing):
     def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
         """As `Control.sequence_at`."""
         return self._control.sequence_at(info, time_ns)
+
+    def acknowledged(self, durable: str, infos: dict[str, StreamInfo]) -> dict[str, int]:
+        """The ack floors of those streams' consumers of this name that have acknowledged."""
+        floors = {}
+        for name in infos:
+            try:
+                info = self._control.api(f"CONSUMER.INFO.{name}.{durable}")
+            except NatsSparkError as error:
+                _log.debug("no position of durable %s in stream %s: %s", durable, name, error)
+                continue
+            floors[name] = int(info["ack_floor"]["stream_seq"])
+        return {name: floor for name, floor in floors.items() if floor}
 
     def _before(self, info: StreamInfo) -> int:
         position: Position = self._settings.start.for_stream(info.name)
