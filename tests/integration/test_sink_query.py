@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
+from pyspark.sql.datasource import CaseInsensitiveDict
 from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.types import StructType
 
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.sink.writer import write_task
+from pyspark_nats_v2 import DefaultSource
 
 from .._support.admin import Admin
 from .._support.options import named
-from .._support.writing import make_stream
+from .._support.writing import make_stream, new_task
 from .test_sink_exactly_once import records
 
 MODES = ["at-least-once", "exactly-once", "best-effort"]
@@ -157,6 +162,33 @@ def test_a_schema_that_does_not_fit_is_told_before_anything_is_written(
 ) -> None:
     with pytest.raises(Exception, match=words):
         save(spark.range(1).selectExpr(*columns), nats_server.url)
+
+
+def test_a_writer_names_the_one_stream_that_may_store_its_rows(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    rows = spark.range(5).selectExpr(f"'{stream}.a' subject", "cast(id as string) content")
+    with pytest.raises(Exception, match=rf"'{stream}\.a': .*nats\.stream\.name"):
+        save(rows, nats_server.url, stream_name="OTHER")
+    with pytest.raises(Exception, match=r"nats\.stream\.name=A,B: a sink names the one stream"):
+        save(rows, nats_server.url, stream_name="A,B")
+    assert admin.info(stream).state.messages == 0
+    save(rows, nats_server.url, stream_name=stream)
+    assert admin.info(stream).state.messages == 5
+
+
+def test_a_stream_that_the_environment_names_is_that_of_the_source(
+    monkeypatch: pytest.MonkeyPatch, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    monkeypatch.setenv("NATS_STREAM_NAME", "OTHER")
+    schema = StructType().add("subject", "string").add("content", "string")
+    sink = DefaultSource(CaseInsensitiveDict({"nats.url": nats_server.url}))
+    writer = sink.writer(schema, overwrite=False)
+    row = pa.RecordBatch.from_pylist([{"subject": f"{stream}.a", "content": "1"}])
+    write_task(writer._settings, writer._layout, new_task(), iter([row]))
+    assert admin.info(stream).state.messages == 1
 
 
 def test_overwriting_is_refused(spark: SparkSession, nats_server: EmbeddedServer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import AuthError, ConnectError, PublishError
 
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
 from .._support.options import options
 from .._support.writing import WAYS, Row, make_stream, numbered, write
 
@@ -35,6 +35,31 @@ def test_a_subject_that_no_stream_takes(
     refused(
         nats_server.url, rows, rf"'no\.{stream}\.x': no stream takes it.*nats stream edit", mode
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "atomic"),
+    [*((mode, atomic) for mode in MODES for atomic in (False, True)), ("best-effort", False)],
+)
+def test_a_stream_that_is_not_the_named_one(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    way: dict[str, Any],
+    mode: str,
+    atomic: bool,
+) -> None:
+    make_stream(admin, stream, allow_atomic=True, **way)
+    named = options(
+        nats_server.url, sink_mode=mode, stream_name="OTHER", sink_atomic=str(atomic).lower()
+    )
+    words = rf"'{stream}\.\d': .*nats\.stream\.name.*correct it"
+    with pytest.raises(PublishError, match=words):
+        write(named, numbered(stream, 900))
+    assert admin.info(stream).state.messages == 0
+    copied = [{**row, "headers": [("Nats-Expected-Stream", ["S"])]} for row in numbered(stream, 9)]
+    write({**named, "nats.stream.name": stream}, copied)
+    wait_until(lambda: admin.info(stream).state.messages == 9)
 
 
 def test_a_subject_without_stream_on_an_old_server(

@@ -8,10 +8,10 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import PublishError
 
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
 from .._support.options import options
 from .._support.reading import read_stream
-from .._support.writing import HEADERS, WAYS, Row, make_stream, numbered, write
+from .._support.writing import HEADERS, SCHEMA, WAYS, Row, make_stream, numbered, write
 
 MAX_PAYLOAD = 1 << 20
 
@@ -172,6 +172,22 @@ def test_a_message_id_makes_the_server_drop_duplicates(
     assert found == ["a", "b", None]
 
 
+def test_rows_that_share_a_copied_id_are_all_stored(
+    nats_server: EmbeddedServer, admin: Admin, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = [("Nats-Msg-Id", ["x"]), ("A", ["1"])]
+    rows = [{"subject": f"{target}.a", "content": b"1", "headers": copied}] * 300
+    schema = pa.schema([field for field in SCHEMA if field.name != "msgId"])
+    for mode in ("at-least-once", "exactly-once", "best-effort"):
+        before = admin.info(target).state.messages
+        write(options(nats_server.url, sink_mode=mode), rows, schema=schema, batch_rows=100)
+        wait_until(lambda: admin.info(target).state.messages == before + 300)  # noqa: B023
+    assert all((m.headers or {}).get("A") == "1" for m in admin.read_all(target))
+    warnings = [each.getMessage() for each in caplog.records if "Nats-Msg-Id" in each.getMessage()]
+    assert len(warnings) == 3, "one for each task"
+    assert "column msgId" in warnings[0]
+
+
 def test_what_was_read_can_be_written_unchanged(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
@@ -181,7 +197,7 @@ def test_what_was_read_can_be_written_unchanged(
     make_stream(admin, f"{copy}in", subjects=[f"in.{stream}.>"])
     blocks = [
         b"NATS/1.0\r\nA: 1\r\nA: 2\r\nb: \xc3\xa9\r\n\r\n",
-        b"NATS/1.0\r\nNats-Msg-Id: x\r\nempty:\r\n\r\n",
+        b"NATS/1.0\r\nNats-Msg-Id2: x\r\nempty:\r\n\r\n",
         b"NATS/1.0\r\nNats-Sequence: 7\r\nNats-Subject: nobody\r\n\r\n",
     ]
     for number, block in enumerate(blocks):

@@ -16,7 +16,7 @@ from nats_spark_common.compression import compress, decompress
 from nats_spark_common.errors import PublishError
 from nats_spark_common.messages import Messages
 from nats_spark_common.sink.frames import encode
-from nats_spark_common.sink.headers import BATCH_HEADERS, MSG_ID, add_lines
+from nats_spark_common.sink.headers import BATCH_HEADERS, EXPECTED_STREAM, MSG_ID, add_lines
 from nats_spark_common.sink.layout import Layout
 from nats_spark_common.sink.rows import RowMaker, Rows, check_sizes, joined
 
@@ -107,7 +107,7 @@ def expected(row: Row, number: int, default: str | None, prefix: str | None) -> 
     own = (row.msg_id or "").strip(" \t\v\f") or (prefix and f"{prefix}{number}")
     pairs: list[tuple[str, str]] = []
     for name, values in row.headers or ():
-        if name not in BATCH_HEADERS and not (own and name == MSG_ID):
+        if name not in (*BATCH_HEADERS, MSG_ID):
             several = values if isinstance(values, list) else [values]
             pairs += [(name, value) for value in several if value is not None]
     pairs += [(MSG_ID, own)] if own else []
@@ -261,10 +261,18 @@ def test_headers_of_an_atomic_batch_are_not_copied(name: str) -> None:
 
 
 @pytest.mark.parametrize("msg_id", [None, ""])
-def test_a_row_without_id_keeps_the_one_in_its_headers(msg_id: str | None) -> None:
-    pair = (MSG_ID, "kept")
-    rows = [Row(headers=[pair], msg_id=msg_id), Row(headers=[pair], msg_id="new")]
-    assert headers_sent(*rows, kind=ONE) == [[pair], [(MSG_ID, "new")]]
+def test_an_id_among_the_headers_is_not_sent(msg_id: str | None) -> None:
+    pair = (MSG_ID, "copied")
+    rows = [Row(headers=[pair, ("A", "1")], msg_id=msg_id), Row(headers=[pair], msg_id="new")]
+    assert headers_sent(*rows, kind=ONE) == [[("A", "1")], [(MSG_ID, "new")]]
+
+
+@given(stream=st.none() | st.sampled_from(["ORDERS", "é"]), drawn=batches())
+def test_rows_name_the_one_stream_that_may_store_them(stream: str | None, drawn: Any) -> None:
+    rows = RowMaker(LAYOUT, drawn[2], "none", None, stream).rows(drawn[1])
+    for each in sent(rows):
+        named = [value for name, value in each.headers or () if name == EXPECTED_STREAM]
+        assert stream is None or named == [stream]
 
 
 def test_an_id_of_the_task_takes_the_place_of_a_copied_one() -> None:

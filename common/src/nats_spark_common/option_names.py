@@ -131,6 +131,12 @@ def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
     return with_url(layer)
 
 
+def given(options: Mapping[str, str], name: str) -> bool:
+    """Whether the options, under whichever name, set this field."""
+    names = {field_option(name), *(alias for alias, (field, _) in ALIASES.items() if field == name)}
+    return any(canonical(key) in names for key in options)
+
+
 def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Layer:
     """The ``NATS_…`` variables that name an option; others are somebody else's."""
     layer = Layer()

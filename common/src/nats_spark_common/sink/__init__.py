@@ -8,10 +8,13 @@ it exactly-once, `atomic` all or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
 
 from ..errors import OptionError
+from ..option_names import given
 from ..settings import NatsSettings
 from .layout import Layout, layout_of
 from .provision import ensure_stream
@@ -49,4 +52,19 @@ class JetStreamSink(DataSource):
         layout = layout_of(schema, settings.sink_subject)
         if settings.sink_create_stream:
             ensure_stream(settings)
-        return settings, layout
+        return _with_expected_stream(settings, self.options), layout
+
+
+def _with_expected_stream(settings: NatsSettings, options: Mapping[str, str]) -> NatsSettings:
+    """The settings, in which ``stream_name`` is the one stream that may store the rows.
+
+    One that the environment or a context names is that of the source.
+    """
+    if not settings.sink_create_stream and not given(options, "stream_name"):
+        return settings.model_copy(update={"stream_name": ()})
+    if len(settings.stream_name) > 1:
+        raise OptionError(
+            f"nats.stream.name={','.join(settings.stream_name)}: a sink names the one stream that "
+            "may store its rows; leave it out where the rows' subjects belong to several streams"
+        )
+    return settings

@@ -7,6 +7,7 @@ the answers. It never waits long, and not at all where nobody answers.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from ..retry import retrying
 from ..settings import NatsSettings
 from ..wire import Connection
 from .frames import encode
+from .refusals import EXPECTED_ANOTHER_STREAM, refusal
 from .rows import Rows, check_sizes
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class BestEffort:
         self._link: Connection | None = None
         self._unanswered = 0
         self._paces = True
+        self._subject = ""  # of the last message that asks for an answer
 
     def __enter__(self) -> BestEffort:
         return self
@@ -52,7 +55,8 @@ class BestEffort:
         """Send the rows; what is under way when a connection is lost may be lost with it.
 
         Raises:
-            PublishError: a row is larger than the server takes.
+            PublishError: a row is larger than the server takes, or another stream than the expected
+                one has the subjects.
             AuthError: the user may not publish to a row's subject.
             ConnectError: no server could be reached, however often it was tried.
         """
@@ -79,6 +83,7 @@ class BestEffort:
         try:
             link = self._connected()
             check_sizes(rows, link.info.max_payload)
+            self._subject = str(rows.subjects[-1])
             frames = encode(rows, self._replies(link, len(rows)))
             link.send(frames.part(0, len(rows)))
             self._listen(link, None)
@@ -111,9 +116,14 @@ class BestEffort:
         for event in events:
             if isinstance(event, Msg):
                 self._unanswered = max(0, self._unanswered - 1)
+                self._check_stream(event)
             else:
                 link.handle(event)
         return PONG_SIGNAL in events
+
+    def _check_stream(self, answer: Msg) -> None:
+        if b'"err_code":%d' % EXPECTED_ANOTHER_STREAM in answer.payload:
+            raise refusal(self._subject, json.loads(answer.payload))
 
     def _connected(self) -> Connection:
         if self._link is None:

@@ -16,6 +16,7 @@ from ..messages import Int64s
 from .columns import bools, int64s
 
 MSG_ID = "Nats-Msg-Id"
+EXPECTED_STREAM = "Nats-Expected-Stream"
 
 #: They carry the protocol of atomic batches (ADR-50), not the message; a copy must not repeat them.
 BATCH_HEADERS = ("Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit")
@@ -25,19 +26,28 @@ _BREAKS = r"[\r\n\x00]"
 
 
 def header_blocks(
-    headers: pa.MapArray | None, ids: pa.StringArray | None, subjects: pa.StringArray
+    headers: pa.MapArray | None,
+    ids: pa.StringArray | None,
+    subjects: pa.StringArray,
+    stream: str | None = None,
 ) -> pa.BinaryArray | None:
     """The header block of each row, empty where it has no headers; ``None`` where none has.
 
     Args:
-        headers: maps of names to a value or to a list of values; nulls are left out.
-        ids: ``Nats-Msg-Id`` of each row, which takes the place of one in the map; null for none.
+        headers: maps of names to a value or to a list of values; nulls are left out, and so is a
+            ``Nats-Msg-Id``: rows that share one that was copied would be stored once.
+        ids: ``Nats-Msg-Id`` of each row; null for none.
         subjects: for errors.
+        stream: the one that may store the rows, by ``Nats-Expected-Stream``, which takes the place
+            of one in the map; ``None`` for any.
 
     Raises ``PublishError`` that names the row's subject for a name or value that would break out of
     its line.
     """
-    blocks = None if headers is None else _lines(headers, ids, subjects)
+    blocks = None if headers is None else _lines(headers, subjects, stream)
+    if stream is not None:
+        expected = pa.repeat(f"{EXPECTED_STREAM}: {stream}\r\n", len(subjects))
+        blocks = expected if blocks is None else pc.binary_join_element_wise(blocks, expected, "")
     if ids is not None:
         _check(ids, pc.invert(pc.match_substring_regex(ids, _BREAKS)), subjects, "msgId")
         own = pc.binary_join_element_wise(f"{MSG_ID}: ", ids, "\r\n", "")
@@ -62,18 +72,15 @@ def add_lines(blocks: pa.BinaryArray | None, lines: list[str]) -> pa.BinaryArray
 
 
 def _lines(
-    headers: pa.MapArray, ids: pa.StringArray | None, subjects: pa.StringArray
+    headers: pa.MapArray, subjects: pa.StringArray, stream: str | None
 ) -> pa.StringArray | None:
     """The lines of each row's headers, joined; ``None`` where no row has any."""
     offsets, names, values = flat(headers)
     if not len(names):
         return None
     keep = bools(pc.is_valid(values))
-    keep &= ~bools(pc.is_in(names, value_set=pa.array(BATCH_HEADERS)))
-    if ids is not None:
-        # A row's own id replaces the one that came with its headers.
-        replaced = np.repeat(bools(pc.is_valid(ids)), np.diff(offsets))
-        keep &= ~(replaced & bools(pc.equal(names, MSG_ID)))
+    dropped = [MSG_ID, *BATCH_HEADERS, *filter(None, [stream and EXPECTED_STREAM])]
+    keep &= ~bools(pc.is_in(names, value_set=pa.array(dropped)))
     if not keep.all():
         offsets = np.concatenate(([0], np.cumsum(keep)))[offsets]
         names, values = names.filter(pa.array(keep)), values.filter(pa.array(keep))
@@ -85,6 +92,11 @@ def _lines(
     lines = pc.binary_join_element_wise(names, ": ", values, "\r\n", "")
     lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), lines)
     return pc.binary_join(lists, "")
+
+
+def has_ids(headers: pa.MapArray) -> bool:
+    """Whether any map names ``Nats-Msg-Id``."""
+    return bool(pc.any(pc.equal(headers.keys.cast(pa.string()), MSG_ID)).as_py())
 
 
 def flat(headers: pa.MapArray) -> tuple[Int64s, pa.StringArray, pa.StringArray]:

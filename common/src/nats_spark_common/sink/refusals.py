@@ -16,6 +16,9 @@ _FOR_GOOD = {10077, 10002, 10023, 10047}
 #: A replicated stream has not settled a message with this id yet.
 _ID_IN_PROCESS = 10158
 
+#: A message asks by its header for another stream than the one that takes its subject.
+EXPECTED_ANOTHER_STREAM = 10060
+
 _REMEDIES = {
     10077: "the stream is full and discards new messages (discard: new): raise its limits, or "
     "let consumers or max_age remove messages",
@@ -26,7 +29,8 @@ _REMEDIES = {
     "map_filter where messages are only copied",
     10164: "the header Nats-Expected-Last-Subject-Sequence asks for another state",
     10070: "the header Nats-Expected-Last-Msg-Id asks for another state",
-    10060: "the header Nats-Expected-Stream names another stream",
+    EXPECTED_ANOTHER_STREAM: "nats.stream.name, or the header Nats-Expected-Stream, names another "
+    "stream: correct it, or leave it out to write to whichever stream has the subject",
     10166: "turn allow_msg_ttl on for the stream, or drop the header Nats-TTL",
     10052: "the header Nats-Rollup needs allow_rollup_hdrs on the stream",
     10111: "the header Nats-Rollup needs allow_rollup_hdrs on the stream",

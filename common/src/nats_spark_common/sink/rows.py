@@ -5,6 +5,7 @@ All of it works on whole columns: a loop over rows in Python would cost more tha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +17,10 @@ from ..compression import compress
 from ..errors import PublishError
 from ..messages import Int64s
 from .columns import bools, int64s
-from .headers import header_blocks
+from .headers import MSG_ID, has_ids, header_blocks
 from .layout import Layout
+
+_log = logging.getLogger(__name__)
 
 #: A publish subject: tokens joined by dots, without white space and control characters.
 _SUBJECT = r"^[^\x00-\x20\x7f.]+(?:\.[^\x00-\x20\x7f.]+)*$"
@@ -106,14 +109,26 @@ class RowMaker:
     """
 
     def __init__(
-        self, layout: Layout, default_subject: str | None, compression: str, id_prefix: str | None
+        self,
+        layout: Layout,
+        default_subject: str | None,
+        compression: str,
+        id_prefix: str | None,
+        stream: str | None = None,
     ) -> None:
-        """``id_prefix``: what an id is made of, with the row's number, for rows without ``msgId``;
-        ``None`` where such rows get no id."""
+        """Make rows of one task.
+
+        Args:
+            id_prefix: what an id is made of, with the row's number, for rows without ``msgId``;
+                ``None`` where such rows get no id.
+            stream: the one that may store the rows; ``None`` for any.
+        """
         self._layout = layout
         self._default_subject = default_subject
         self._compression = compression
         self._id_prefix = id_prefix
+        self._stream = stream
+        self._ids_told = False
         self.count = 0
 
     def rows(self, batch: pa.RecordBatch) -> Rows:
@@ -126,11 +141,26 @@ class RowMaker:
         subjects = self._subjects(batch, numbers)
         ids = self._ids(batch, numbers)
         headers = None if layout.headers is None else batch.column(layout.headers)
-        blocks = header_blocks(headers, ids, subjects)
+        self._tell_copied_ids(headers)
+        blocks = header_blocks(headers, ids, subjects, self._stream)
         payloads = batch.column(layout.payload).cast(pa.binary())
         payloads = compress(pc.fill_null(payloads, b""), self._compression)
         self.count += count
         return Rows(numbers, subjects, blocks, payloads, ids)
+
+    def _tell_copied_ids(self, headers: pa.MapArray | None) -> None:
+        """Once, where an id that the user may count on is not sent."""
+        if headers is None or self._layout.msg_id is not None or self._ids_told:
+            return
+        if has_ids(headers):
+            self._ids_told = True
+            _log.warning(
+                "the column 'headers' carries %s, which is not sent on: rows that share an id "
+                "would be stored once; to have the stream drop rows by it, put it into a column "
+                "msgId: headers['%s'][0]",
+                MSG_ID,
+                MSG_ID,
+            )
 
     def _subjects(self, batch: pa.RecordBatch, numbers: Int64s) -> pa.StringArray:
         if self._layout.subject is None:

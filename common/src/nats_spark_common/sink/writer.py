@@ -98,6 +98,8 @@ def write_task(
 ) -> Written:
     """Publish all rows of a task, as the mode has it; every one is stored when this returns.
 
+    If ``settings`` name a stream, no other stores a row.
+
     Raises:
         PublishError: a row cannot be published, or the server refuses it.
         FencedError, ReplayError: exactly-once, as `Ledger.admit`.
@@ -109,6 +111,7 @@ def write_task(
         settings.sink_subject,
         settings.payload_compression,
         task.id_prefix if exact else None,
+        settings.stream_name[0] if settings.stream_name else None,
     )
     if settings.sink_mode == "best-effort":
         with BestEffort(settings) as sender:
