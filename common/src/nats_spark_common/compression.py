@@ -32,10 +32,12 @@ def _open_zlib(payload: bytes, most: int) -> bytes:
 
 def _open_gzip(payload: bytes, most: int) -> bytes:
     """All members (RFC 1952, 2.2), which padding with zeros may follow."""
-    contents, rest = [], payload
+    contents: list[bytes] = []
+    rest = payload
     while rest:
-        content, rest = _inflated(rest, zlib.MAX_WBITS | 16, most - sum(map(len, contents)))
+        content, rest = _inflated(rest, zlib.MAX_WBITS | 16, most)
         contents.append(content)
+        most -= len(content)
         rest = rest.lstrip(b"\0")
     return b"".join(contents)
 
