@@ -10,7 +10,7 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
-from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
+from .._support.consuming import DURABLE, consumer, durable, is_settled, start
 from .._support.reading import batch, drain, numbers
 
 
@@ -98,17 +98,18 @@ def test_a_batch_waits_for_enough_messages_but_not_for_ever(
         assert end["messages"] == 10
 
 
-def test_an_idle_reader_waits_on_the_server_and_wakes_with_the_first_message(
+def test_an_idle_reader_leaves_no_pull_at_the_server(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
+    """It would take messages for a reader that may be dead by then."""
     server_admin.create_stream(stream)
-    with start(server.url, stream, poll_interval="3s") as driver:
+    with start(server.url, stream, poll_interval="300ms") as driver:
         position = driver.initial()
-        threading.Timer(0.3, server_admin.fill, (stream, 5)).start()
-        end, rows = batch(driver, position)
-        assert rows
-        rows += follow(driver, end, 5 - len(rows))
-    assert numbers(rows) == [1, 2, 3, 4, 5]
+        threading.Timer(0.1, server_admin.fill, (stream, 5)).start()
+        assert driver.latest(position) == position  # asks, and then pauses
+        wait_until(lambda: consumer(server_admin, stream).num_pending == 5)
+        assert consumer(server_admin, stream).num_waiting == 0
+        assert numbers(drain(driver, position)) == [1, 2, 3, 4, 5]
 
 
 def test_after_the_idle_timeout_the_server_is_not_asked_any_more(

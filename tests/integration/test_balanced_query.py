@@ -51,6 +51,30 @@ def test_an_idle_query_acknowledges_its_last_batch(
     assert table.seqs(spark) == list(range(1, 101))
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.09])
+def test_what_comes_after_a_stop_is_left_for_others(
+    spark: SparkSession,
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    table: Table,
+    moment: float,
+) -> None:
+    """Spark kills an idle reader a moment after the query has stopped."""
+    admin.create_stream(stream)
+    admin.fill(stream, 1)
+    frame = source(spark, nats_server.url, stream)
+    query = table.writer(frame).start()
+    wait_until(lambda: DURABLE in admin.consumers(stream) and is_settled(admin, stream))
+    later = time.monotonic() + moment  # somewhere in the pause between two polls
+    wait_until(lambda: time.monotonic() >= later, every=0.001)
+    query.stop()
+    admin.fill(stream, 100)
+    table.run(frame)
+    assert table.seqs(spark) == list(range(1, 102))
+    assert is_settled(admin, stream)
+
+
 def test_a_batch_that_takes_five_ack_waits_is_delivered_once(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
 ) -> None:
@@ -111,7 +135,7 @@ def test_two_queries_on_a_durable_share_the_messages(
     queries = [each.writer(frame).start() for each in tables]
     try:
         wait_until(lambda: DURABLE in admin.consumers(stream))
-        wait_until(lambda: consumer(admin, stream).num_waiting == 2)
+        wait_until(lambda: not any("Initializing" in each.status["message"] for each in queries))
         admin.fill(stream, 3_000)
         wait_until(lambda: is_settled(admin, stream))
     finally:

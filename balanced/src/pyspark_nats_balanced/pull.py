@@ -88,12 +88,15 @@ class Puller:
             self._link = link
         return self._link
 
-    def pull(self, count: int, max_bytes: int | None, wait: float) -> Pulled:
+    def pull(self, count: int, max_bytes: int | None, wait: float = 0.0) -> Pulled:
         """Pull up to ``count`` messages: those that are there.
+
+        A pull that waits at the server outlives a query that Spark kills, and takes messages that
+        nobody reads until the ack wait is over.
 
         Args:
             max_bytes: bound of the bytes delivered, so that the server's queue does not overflow.
-            wait: seconds to wait for the first one where there is none.
+            wait: seconds to wait at the server for a first one where there is none.
 
         Raises:
             JetStreamUnavailableError: nobody answers, or the consumer is gone.
@@ -105,7 +108,8 @@ class Puller:
         self._pulls += 1
         inbox = f"{self._inbox}.{self._pulls}"
         request: dict[str, int | bool] = {"batch": count, "no_wait": True}
-        request["expires"] = max(round(wait * _NS), 1_000_000)
+        if wait:
+            request["expires"] = max(round(wait * _NS), 1_000_000)
         if max_bytes:
             request["max_bytes"] = max_bytes
         parts: list[Frames] = []

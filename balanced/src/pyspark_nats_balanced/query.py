@@ -120,10 +120,11 @@ class Query:
             if not self.admission.available_now:
                 time.sleep(self._settings.poll_interval)
             return None
-        deliveries, newest = self._take(
-            most, waiting=not (unlimited or self.admission.available_now)
-        )
+        idles = not (unlimited or self.admission.available_now)
+        deliveries, newest = self._take(most, at_once=idles)
         if not len(deliveries):
+            if idles:
+                time.sleep(self._settings.poll_interval)  # and return: Spark may have ended by then
             return None
         self._planned = self._replayed = False
         assert self._info is not None
@@ -254,24 +255,24 @@ class Query:
         beat = keeper.interval if keeper else None
         return admission.limit(info, size, beat, unlimited, time.monotonic())
 
-    def _take(self, most: int, waiting: bool) -> tuple[Deliveries, int]:
+    def _take(self, most: int, at_once: bool) -> tuple[Deliveries, int]:
         """Pull up to ``most`` new messages; and when the newest of them was stored.
 
         Args:
-            waiting: where there is none, wait for a first one for ``nats.poll.interval``.
+            at_once: where there is none, do not wait for a first one.
         """
         settings, info = self._settings, self._info
         assert info is not None
         asked = settings.msg_fetch_batch_size or _AT_ONCE
-        at_once = min(n for n in (asked, info.max_batch, info.max_ack_pending) if n)
+        most_asked = min(n for n in (asked, info.max_batch, info.max_ack_pending) if n)
         bytes_at_once = min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n)
         max_bytes: int | None = bytes_at_once
-        wait = settings.poll_interval if waiting else settings.msg_receive_wait_millis
+        wait = 0.0 if at_once else settings.msg_receive_wait_millis
         parts: list[Deliveries] = []
         raw = fresh = newest = 0
         budget = self.admission.budget
         while fresh < most and (budget is None or raw < budget):
-            count = min(most - fresh, at_once) if max_bytes else 1
+            count = min(most - fresh, most_asked) if max_bytes else 1
             if budget is not None:
                 count = min(count, budget - raw)
             limit = min(wait, info.max_expires or wait)
@@ -283,8 +284,7 @@ class Query:
             newest = max(newest, stored)
             wait = settings.msg_receive_wait_millis
             max_bytes = None if pulled.too_large else bytes_at_once
-            # The wait for a first message ends with one, and others may stand behind it.
-            if pulled.drained and not (waiting and raw == 1 and len(parts) == 1):
+            if pulled.drained:
                 break
         self.admission.pulled(raw, fresh, time.monotonic())
         if self.admission.asleep:
