@@ -37,7 +37,8 @@ class Certificates:
         )
 
 
-def make_certificates(folder: Path) -> Certificates:
+def make_certificates(folder: Path, *, addresses: bool = True) -> Certificates:
+    """``addresses``: whether they are good for 127.0.0.1 as well as for their names."""
     ca_key, ca = _certificate("test authority", None, None, is_ca=True)
     paths = Certificates(*(folder / f"{n}.pem" for n in ("ca", "sc", "sk", "cc", "ck")))
     _save_certificate(paths.ca, ca)
@@ -45,7 +46,7 @@ def make_certificates(folder: Path) -> Certificates:
         (paths.server_cert, paths.server_key, "localhost"),
         (paths.client_cert, paths.client_key, "client"),
     ):
-        key, certificate = _certificate(name, ca_key, ca, is_ca=False)
+        key, certificate = _certificate(name, ca_key, ca, is_ca=False, addresses=addresses)
         _save_certificate(cert_path, certificate)
         key_path.write_bytes(
             key.private_bytes(
@@ -63,6 +64,7 @@ def _certificate(
     issuer: x509.Certificate | None,
     *,
     is_ca: bool,
+    addresses: bool = True,
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -87,7 +89,8 @@ def _certificate(
         )
     )
     if not is_ca:
-        names = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        names += [x509.IPAddress(ip_address("127.0.0.1"))] if addresses else []
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -113,15 +116,18 @@ class JwtWorld:
     credentials: str
 
 
-def make_jwt_world() -> JwtWorld:
-    """Operator, system account, one account with JetStream and one user (ADR-14)."""
+def make_jwt_world(connections: int = -1) -> JwtWorld:
+    """Operator, system account, one account with JetStream and one user (ADR-14).
+
+    ``connections``: how many the account may have.
+    """
     operator_seed, operator = new_nkey(nkeys.PREFIX_BYTE_OPERATOR)
     _, system = new_nkey(nkeys.PREFIX_BYTE_ACCOUNT)
     account_seed, account = new_nkey(nkeys.PREFIX_BYTE_ACCOUNT)
     user_seed, user = new_nkey(nkeys.PREFIX_BYTE_USER)
     unlimited = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
     storage = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
-    limits = {**unlimited, **storage, "wildcards": True}
+    limits = {**unlimited, **storage, "wildcards": True, "conn": connections}
     claims = {
         operator: _jwt(
             operator_seed,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import nkeys
 import pytest
 
-from nats_spark_common import AuthError, ConnectError, NatsSettings
+from nats_spark_common import AuthError, ConnectError, NatsSettings, pool
 from nats_spark_common.connecting import connect
 from nats_spark_common.embedded import EmbeddedServer
 
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
+from .._support.cluster import free_ports
 from .._support.credentials import Certificates, make_certificates, make_jwt_world, new_nkey
 from .._support.reading import numbers, read_stream
 
@@ -167,6 +170,93 @@ def test_the_next_server_is_tried_where_one_is_down(nats_server: EmbeddedServer)
     for _ in range(5):  # the order is random
         with connect(settings) as connection:
             assert connection.info.jetstream
+
+
+def test_a_server_found_through_its_cluster_has_the_name_of_the_one_that_is_configured(
+    tmp_path: Path,
+) -> None:
+    """Servers name each other by addresses, which their certificates need not hold."""
+    certificates = make_certificates(tmp_path, addresses=False)
+    ports = free_ports(2)
+    routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
+    first, second = (
+        EmbeddedServer(
+            f"cluster {{ name: c, listen: 127.0.0.1:{port}, routes: [{routes}] }}\n"
+            + certificates.server_block(),
+            jetstream=False,
+        )
+        for port in ports
+    )
+    with first, second:
+        url = f"tls://localhost:{first.port}"
+        settings = NatsSettings.from_options({"nats.url": url, "nats.tls.ca": str(certificates.ca)})
+
+        def others() -> tuple[str, ...]:
+            with connect(settings) as link:
+                return tuple(each for each in link.info.connect_urls if str(second.port) in each)
+
+        also = wait_until(others)
+        first.kill()
+        with connect(settings, also) as link:
+            assert link.server.address == f"127.0.0.1:{second.port}"
+
+
+@pytest.mark.parametrize("limit", ["server", "account"])
+def test_a_limit_of_connections_is_no_matter_of_credentials(tmp_path: Path, limit: str) -> None:
+    world, options = make_jwt_world(connections=1), {}
+    config = "max_connections: 1"
+    if limit == "account":
+        (tmp_path / "user.creds").write_text(world.credentials)
+        config, options = world.config, {"nats.credential.file": str(tmp_path / "user.creds")}
+    with EmbeddedServer(config) as server:
+        settings = NatsSettings.from_options({"nats.url": server.url, **options})
+        remedy = rf"raise .*{'account' if limit == 'account' else 'max_connections'}"
+        with connect(settings):
+            with pytest.raises(ConnectError, match=rf"maximum .*exceeded.*{remedy}") as caught:
+                connect(settings)
+            assert not isinstance(caught.value, AuthError), "which is not tried again"
+        wait_until(lambda: connects(settings))
+
+
+def connects(settings: NatsSettings) -> bool:
+    try:
+        connect(settings).close()
+    except ConnectError:
+        return False
+    return True
+
+
+def test_connections_that_nobody_takes_are_let_go(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time, because nobody would answer the server's pings."""
+    monkeypatch.setattr(pool, "_idle", pool._Idle())
+    monkeypatch.setattr(pool, "_LONGEST_IDLE", 0.3)
+    monkeypatch.setattr(pool, "_SWEEP_EVERY", 0.1)
+    name = f"idle-{time.monotonic_ns()}"
+    options = {"nats.url": nats_server.url, "nats.inbox.prefix": name, "nats.connection.name": name}
+    settings = NatsSettings.from_options(options)
+    for _ in range(2):  # the sweeps go on
+        with pool.connection(settings), pool.connection(settings):
+            assert named(nats_server, name) == 2
+        assert named(nats_server, name) == 2
+        wait_until(lambda: not named(nats_server, name))
+
+
+def named(server: EmbeddedServer, name: str) -> int:
+    found = server.statistics("connz")["connections"]
+    return sum(each.get("name", "").startswith(name) for each in found)
+
+
+def test_threads_share_the_idle_connections(nats_server: EmbeddedServer) -> None:
+    settings = NatsSettings.from_options({"nats.url": nats_server.url})
+
+    def take_and_give(_: int) -> int:
+        with pool.connection(settings) as link:
+            return id(link) if link.usable() else 0
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(take_and_give, range(2_000)))
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

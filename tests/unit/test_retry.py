@@ -52,6 +52,26 @@ def test_what_fails_for_a_moment_is_called_until_it_succeeds(pauses: list[float]
     assert pauses == [pause(0), pause(1)]
 
 
+def test_retries_do_not_multiply(pauses: list[float]) -> None:
+    calls = []
+
+    def inner() -> str:
+        calls.append(1)
+        raise TimeoutExpiredError("slow")
+
+    with pytest.raises(TimeoutExpiredError):
+        retrying(lambda: retrying(inner, THREE, (TimeoutExpiredError,)), THREE, TRANSIENT)
+    assert len(calls) == 4
+    with pytest.raises(TimeoutExpiredError):  # and each has its own again
+        retrying(inner, THREE, TRANSIENT)
+    assert len(calls) == 8
+
+
+def test_what_nobody_else_retries_is_retried_within(pauses: list[float]) -> None:
+    act = acting(TimeoutExpiredError("slow"), "done")
+    assert retrying(lambda: retrying(act, THREE, TRANSIENT), THREE, (ConnectError,)) == "done"
+
+
 def test_the_last_error_is_raised_after_the_last_retry(pauses: list[float]) -> None:
     act = acting(*(ConnectError(f"call {i}") for i in range(9)))
     with pytest.raises(ConnectError, match="call 3"):

@@ -52,11 +52,6 @@ def confirm(
             )
 
 
-def tell(link: Connection, prefix: str, deliveries: Deliveries, word: str) -> None:
-    """Send ``word`` for each message, without confirmation. Raises ``ConnectError``."""
-    _send(link, _subjects(prefix, deliveries), word)
-
-
 def _subjects(prefix: str, deliveries: Deliveries) -> list[str]:
     numbers = zip(
         deliveries.counts.tolist(),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 
-from nats_spark_common.errors import NatsSparkError
-from nats_spark_common.pool import connection
+from nats_spark_common import silence
+from nats_spark_common.connecting import connect
+from nats_spark_common.errors import NatsSparkError, TimeoutExpiredError
 from nats_spark_common.settings import NatsSettings
+from nats_spark_common.wire import Connection
 
-from .acks import IN_PROGRESS, tell
+from .acks import IN_PROGRESS, confirm
 from .deliveries import Deliveries
 
 _log = logging.getLogger(__name__)
@@ -17,9 +19,14 @@ _log = logging.getLogger(__name__)
 #: Heartbeats in the time after which the server would deliver a message again.
 _BEATS = 3
 
+#: Seconds that a server is given to confirm a heartbeat, at least.
+_LEAST_WAIT = 0.5
+
 
 class Keeper:
     """A thread that sends ``+WPI`` for held messages, three times in each ack wait.
+
+    It has a connection of its own, and the server confirms each round.
 
     Attributes:
         interval: seconds between two heartbeats.
@@ -34,6 +41,8 @@ class Keeper:
         self._changed = threading.Condition()
         self._now = False
         self._ended = False
+        self._link: Connection | None = None
+        self._also: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name="nats-keeper", daemon=True)
         self._thread.start()
 
@@ -77,19 +86,50 @@ class Keeper:
             with self._changed:
                 self._changed.wait_for(lambda: self._now or self._ended, self.interval)
                 if self._ended:
-                    return
+                    break
                 self._now = False
             prefix, held = self.held()
             if len(held):
                 self._beat(prefix, held)
+        self._drop()
 
     def _beat(self, prefix: str, held: Deliveries) -> None:
+        """Tell the server, over a new connection where the one that stands has gone silent."""
         try:
-            with connection(self._settings) as link:
-                tell(link, prefix, held, IN_PROGRESS)
+            self._tell(prefix, held)
         except NatsSparkError as error:
-            _log.warning(
-                "%d messages are in work, but the server was not told: %s", len(held), error
-            )
+            _log.warning("%d messages are in work; telling the server again: %s", len(held), error)
+            try:
+                self._tell(prefix, held)
+            except NatsSparkError as again:
+                _log.warning(
+                    "%d messages are in work, of which the server does not know: %s; they "
+                    "may be delivered to others",
+                    len(held),
+                    again,
+                )
         except Exception:  # nothing may end the heartbeats of a batch that goes on
             _log.exception("%d messages are in work, but the server was not told", len(held))
+
+    def _tell(self, prefix: str, held: Deliveries) -> None:
+        try:
+            if self._link is None or not self._link.usable():
+                self._drop()
+                self._link = connect(self._settings, self._also)
+                self._also = self._link.info.connect_urls
+            # Unconfirmed, they could vanish in a connection whose other end is gone.
+            timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _LEAST_WAIT))
+            confirm(self._link, prefix, held, IN_PROGRESS, timeout)
+        except TimeoutExpiredError:
+            if self._link is not None:
+                silence.note(self._link.server.address)
+            self._drop()
+            raise
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None

@@ -5,6 +5,7 @@ Source: NATS docs, "Client Protocol".
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import random
@@ -15,11 +16,12 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
+from . import silence
 from .auth import connect_fields, ssl_context, wants_tls
 from .errors import AuthError, ConnectError, NatsSparkError, ProtocolError, TimeoutExpiredError
 from .protocol import PING, PONG_SIGNAL, Err, Info, parse
 from .settings import NatsSettings
-from .wire import SID, Connection, ServerInfo, server_error
+from .wire import SID, Connection, Server, ServerInfo, server_error
 
 try:
     _VERSION = version("nats-spark-common")
@@ -38,14 +40,11 @@ def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
         AuthError: a server was reached, but refused the credentials.
         ConnectError: no server could be reached; the message names each with its reason.
     """
-    urls = list(settings.url)
-    random.shuffle(urls)
-    known = {urlsplit(url).netloc for url in urls}
-    urls += [f"nats://{address}" for address in also if address not in known]
+    servers = _servers(settings, also)
     failures: list[ConnectError] = []
-    for url in urls:
+    for address in silence.by_silence(servers):
         try:
-            return _connect_one(settings, url)
+            return _connect_one(settings, servers[address])
         except ConnectError as error:
             failures.append(error)
     refused = [error for error in failures if isinstance(error, AuthError)]
@@ -53,33 +52,66 @@ def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
     raise kind("; ".join(str(error) for error in refused or failures)) from failures[0]
 
 
-def _connect_one(settings: NatsSettings, url: str) -> Connection:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "localhost", parts.port or 4222
+def _servers(settings: NatsSettings, also: tuple[str, ...]) -> dict[str, Server]:
+    """The servers by their addresses, those that are configured first.
+
+    Servers of a cluster name each other by addresses, which their certificates need not hold: the
+    name that one was found by is theirs as well.
+    """
+    servers: dict[str, Server] = {}
+    for url in random.sample(settings.url, len(settings.url)):
+        parts = urlsplit(url)
+        servers[parts.netloc] = Server(url, parts.netloc, parts.hostname or "localhost")
+    named = next((each.name for each in servers.values() if not _is_ip(each.name)), None)
+    for address in random.sample(also, len(also)):
+        if address not in servers:
+            own = urlsplit(f"nats://{address}").hostname or "localhost"
+            name = named if named and _is_ip(own) else own
+            servers[address] = Server(f"nats://{address}", address, name)
+    return servers
+
+
+def _is_ip(host: str) -> bool:
     try:
-        sock = socket.create_connection((host, port), timeout=settings.connect_timeout)
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _connect_one(settings: NatsSettings, server: Server) -> Connection:
+    url, address, _ = server
+    parts = urlsplit(url)
+    where = parts.hostname or "localhost", parts.port or 4222
+    try:
+        sock = socket.create_connection(where, timeout=settings.connect_timeout)
     except OSError as error:
+        if isinstance(error, TimeoutError):
+            silence.note(address, silence.Degree.HANGS)
         raise ConnectError(
             f"cannot connect to {url}: {error.strerror or error}; "
             "check nats.url (or nats.host and nats.port) and that the server runs"
         ) from error
     try:
-        return _handshake(sock, settings, url, host)
+        return _handshake(sock, settings, server)
     except NatsSparkError:
         sock.close()
         raise
     except OSError as error:
+        if isinstance(error, TimeoutError):
+            silence.note(address, silence.Degree.HANGS)
         sock.close()
         raise ConnectError(f"cannot connect to {url}: {_tls_words(error)}") from error
 
 
-def _handshake(sock: socket.socket, settings: NatsSettings, url: str, host: str) -> Connection:
+def _handshake(sock: socket.socket, settings: NatsSettings, server: Server) -> Connection:
+    url, _, host = server
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     deadline = time.monotonic() + settings.connect_timeout
     secure = False
     if settings.tls_first:
         sock, secure = _upgrade(sock, settings, host), True
-    fields, rest = _read_info(sock, url, deadline)
+    fields, rest = _read_info(sock, server, deadline)
     if not secure and (fields.get("tls_required") or wants_tls(settings)):
         if not (fields.get("tls_required") or fields.get("tls_available")):
             raise ConnectError(
@@ -107,18 +139,21 @@ def _handshake(sock: socket.socket, settings: NatsSettings, url: str, host: str)
         + f"{inbox}.> {SID}\r\n".encode()
         + PING
     )
-    connection = Connection(sock, ServerInfo.from_fields(fields), inbox)
+    connection = Connection(sock, server, ServerInfo.from_fields(fields), inbox)
     if rest:
         raise ProtocolError(f"{url} spoke before it was spoken to: {rest[:80]!r}")
-    _await_pong(connection, url, deadline)
+    _await_pong(connection, server, deadline)
+    connection.established = True
     return connection
 
 
-def _await_pong(connection: Connection, url: str, deadline: float) -> None:
+def _await_pong(connection: Connection, server: Server, deadline: float) -> None:
+    url = server.url
     while True:
         try:
             events, consumed = parse(connection.block(deadline, "the handshake"))
         except TimeoutExpiredError as error:
+            silence.note(server.address, silence.Degree.HANGS)
             raise ConnectError(f"{url} did not complete the handshake in time") from error
         connection.consume(consumed)
         for event in events:
@@ -134,7 +169,9 @@ def _upgrade(sock: socket.socket, settings: NatsSettings, host: str) -> ssl.SSLS
     return ssl_context(settings).wrap_socket(sock, server_hostname=name)
 
 
-def _read_info(sock: socket.socket, url: str, deadline: float) -> tuple[dict[str, object], bytes]:
+def _read_info(
+    sock: socket.socket, server: Server, deadline: float
+) -> tuple[dict[str, object], bytes]:
     """The server's first line, read without taking what a TLS handshake needs behind it."""
     received = b""
     while b"\r\n" not in received:
@@ -142,17 +179,19 @@ def _read_info(sock: socket.socket, url: str, deadline: float) -> tuple[dict[str
         try:
             chunk = sock.recv(1 << 16)
         except TimeoutError:
+            silence.note(server.address, silence.Degree.HANGS)
             chunk = b""
         received += chunk
         if not chunk or not b"INFO {".startswith(received[:6]):
             raise ConnectError(
-                f"{url} does not answer as a NATS server does (got {received[:40]!r}): check the "
-                "port; a server that starts with TLS needs nats.tls.first=true"
+                f"{server.url} does not answer as a NATS server does (got "
+                f"{received[:40]!r}): check the port; a server that starts with TLS needs "
+                "nats.tls.first=true"
             )
     events, consumed = parse(received)
     first = events[0]
     if not isinstance(first, Info):
-        raise ConnectError(f"{url} is not a NATS server: it sent {received[:40]!r}")
+        raise ConnectError(f"{server.url} is not a NATS server: it sent {received[:40]!r}")
     return first.fields, received[consumed:]
 
 

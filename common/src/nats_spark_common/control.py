@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import logging
+import math
 import threading
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
 from nats.aio.client import Client
 
-from . import connecting
+from . import connecting, silence
 from .auth import nats_py_options
 from .closing import Closing
 from .errors import (
@@ -39,12 +41,19 @@ from .jetstream import (
 from .retry import AWAY, UNREACHED, retrying
 from .settings import NatsSettings
 from .timestamps import LARGEST_NS, ns_to_rfc3339
+from .wire import Connection, Server
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 #: Past so many streams, one paged list is kinder to the server than a request for each.
 _LIST_FROM = 16
+
+#: Seconds in which a connection that is given up may end.
+_LAST_WORDS = 5.0
+
+#: Seconds without an answer after which the server must answer a ping.
+_QUIET = 2.0
 
 
 class Control(Closing):
@@ -64,14 +73,15 @@ class Control(Closing):
         """
         self._settings = settings
         self._prefix = api_prefix(settings)
-        # nats-py logs connection failures instead of telling them; the data plane tells.
-        with connecting.connect(settings) as probe:
-            self.server_version = probe.info.version
-            if not (probe.info.jetstream or settings.domain or settings.js_api_prefix):
-                raise JetStreamUnavailableError(
-                    "the NATS server runs without JetStream: turn JetStream on (option -js, or a "
-                    "jetstream block in its configuration)"
-                )
+        self._server: Server | None = None  # that was reached
+        self._also: tuple[str, ...] = ()
+        info = self._reach().info
+        self.server_version = info.version
+        if not (info.jetstream or settings.domain or settings.js_api_prefix):
+            raise JetStreamUnavailableError(
+                "the NATS server runs without JetStream: turn JetStream on (option -js, or a "
+                "jetstream block in its configuration)"
+            )
         self._answered = False
         self._refused: list[str] = []
         self._loop = asyncio.new_event_loop()
@@ -120,11 +130,15 @@ class Control(Closing):
             return [a if isinstance(a, BaseException) else a.data for a in answers]
 
         def attempt() -> list[dict[str, Any]]:
-            answers = self._run(ask_all(), timeout + 5)
-            parsed = [
-                self._answer(subject, answer)
-                for (subject, _), answer in zip(requests, answers, strict=True)
-            ]
+            try:
+                answers = self._run(self._watched(ask_all()), timeout + 5)
+                parsed = [
+                    self._answer(subject, answer)
+                    for (subject, _), answer in zip(requests, answers, strict=True)
+                ]
+            except TimeoutExpiredError:
+                self._move()
+                raise
             self._answered = True
             return parsed
 
@@ -219,15 +233,55 @@ class Control(Closing):
             ) from answer
         raise ConnectError(f"asking {subject}: {type(answer).__name__}: {answer}") from answer
 
+    async def _watched(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Await the work, as long as the server answers pings. Raises ``TimeoutError``."""
+        task = asyncio.ensure_future(work)
+        while not (await asyncio.wait([task], timeout=_QUIET))[0]:
+            try:
+                await self._client.flush(timeout=math.ceil(_QUIET))
+            except (nats.errors.Error, TimeoutError):
+                if not task.done():
+                    task.cancel()
+                    self._note(silence.Degree.HANGS)
+                    raise TimeoutError from None
+        return task.result()
+
+    def _note(self, degree: silence.Degree) -> None:
+        if self._server is not None:
+            silence.note(self._server.address, degree)
+
+    def _reach(self) -> Connection:
+        """A server that answers; nats-py logs failures instead of telling them."""
+        with connecting.connect(self._settings, self._also) as probe:
+            self._server, self._also = probe.server, probe.info.connect_urls
+            return probe
+
+    def _move(self) -> None:
+        """Leave a server that does not answer for another one, if there is any."""
+        self._note(silence.Degree.LATE)
+        server = self._reach().server
+        old, settings = self._client, self._settings
+        self._client = self._run(self._connect(), settings.connect_timeout + 5)
+        # What hangs need not end in time, or at all.
+        asyncio.run_coroutine_threadsafe(_end(old), self._loop)
+        _log.info("moved to the NATS server at %s", server.url)
+
     async def _connect(self) -> Client:
         async def note(error: Exception) -> None:
             _log.warning("NATS control connection: %s", error)
             if "permissions violation" in str(error).lower():
                 self._refused.append(str(error).lower())
 
-        settings = self._settings
+        settings, server = self._settings, self._server
+        assert server is not None
+        options = nats_py_options(settings)
+        configured = {urlsplit(url).netloc: url for url in settings.url}
+        if server.address not in configured and "tls" in options:
+            options.setdefault("tls_hostname", server.name)
+        others = silence.by_silence(configured.keys() - {server.address})
         return await nats.connect(
-            servers=list(settings.url),
+            servers=[server.url, *(configured[each] for each in others)],
+            dont_randomize=True,
             name=settings.connection_name,
             error_cb=note,
             connect_timeout=max(1, round(settings.connect_timeout)),
@@ -236,7 +290,7 @@ class Control(Closing):
             max_reconnect_attempts=-1,
             ping_interval=max(1, round(settings.ping_interval)),
             inbox_prefix=settings.inbox_prefix,
-            **nats_py_options(settings),
+            **options,
         )
 
     def _run(self, work: Awaitable[_T], timeout: float) -> _T:
@@ -256,3 +310,10 @@ class Control(Closing):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
+
+
+async def _end(client: Client) -> None:
+    try:
+        await asyncio.wait_for(client.close(), _LAST_WORDS)
+    except Exception as error:
+        _log.debug("closing the connection to a silent server: %s", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from .errors import (
@@ -26,6 +27,9 @@ UNREACHED = (ConnectError, TimeoutExpiredError)
 AWAY = (*UNREACHED, JetStreamUnavailableError)
 #: ... or something was lost on the way.
 LOST = (*AWAY, ProtocolError)
+
+#: The errors after which whoever called will call again.
+_retried: ContextVar[tuple[type[NatsSparkError], ...]] = ContextVar("_retried", default=())
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -71,10 +75,15 @@ def retrying(
 ) -> _T:
     """Call ``action`` until it succeeds; after ``nats.retry.count`` retries its error is raised.
 
-    Refused credentials are never retried: they do not mend, and lock accounts.
+    Refused credentials are never retried: they do not mend, and lock accounts. Within an action
+    that is retried already, after the same errors at least, nothing is: retries would multiply.
     """
+    retried = _retried.get()
+    if all(issubclass(each, retried) for each in transient):
+        return action()
     attempt = 0
     while True:
+        token = _retried.set((*retried, *transient))
         try:
             return action()
         except AuthError:
@@ -85,3 +94,5 @@ def retrying(
             _log.info("attempt %d of %d: %s", attempt + 1, settings.retry_count + 1, error)
             time.sleep(pause(attempt))
             attempt += 1
+        finally:
+            _retried.reset(token)

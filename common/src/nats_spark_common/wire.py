@@ -17,10 +17,13 @@ import ssl
 import struct
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from . import silence
 from .closing import Closing
 from .errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
 from .protocol import (
+    PING,
     PING_SIGNAL,
     PONG,
     Err,
@@ -38,8 +41,11 @@ BLOCK_BYTES = 1 << 21
 #: How long a half-filled block waits for more bytes before it is handed out.
 _LULL = 0.005
 
+#: A server that says nothing for so long, though it was asked something, must answer a ping.
+_QUIET = 2.0
+
 #: A server that takes nothing for so long is as good as gone.
-_SEND_SECONDS = 30.0
+_SEND_SECONDS = 10.0
 
 #: The id of the one subscription, which takes everything below the inbox.
 SID = "1"
@@ -47,7 +53,31 @@ SID = "1"
 #: Every status frame ends so: the headers' blank line, then an empty payload's line end.
 _STATUS_END = b"\r\n\r\n\r\n"
 
-_AUTH_WORDS = ("authorization", "authentication", "user authentication", "account")
+#: What a server says in ``-ERR`` to one whom it does not know, or not any more.
+_REFUSED = (
+    "authorization violation",
+    "user authentication expired",
+    "user authentication revoked",
+    "account authentication expired",
+)
+#: ... and what to do where it has no room.
+_FULL = {
+    "maximum connections exceeded": "raise max_connections at the server",
+    "maximum account active connections exceeded": "raise the account's limit of connections",
+}
+
+
+class Server(NamedTuple):
+    """A server as it is reached.
+
+    Attributes:
+        address: ``host:port``.
+        name: the host name that its certificate must have, unless ``nats.tls.hostname`` is set.
+    """
+
+    url: str
+    address: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -85,13 +115,18 @@ class Connection(Closing):
     Not thread-safe, never pickled. After any error but ``TimeoutExpiredError`` it is closed.
 
     Attributes:
-        info: the server at the other end.
+        server: the server at the other end, as it was reached.
+        info: ... and what it says of itself.
+        established: the handshake is done.
         busy: an answer was begun and not read to its end: the connection cannot be used again.
     """
 
-    def __init__(self, sock: socket.socket, info: ServerInfo, inbox: str) -> None:
+    def __init__(self, sock: socket.socket, server: Server, info: ServerInfo, inbox: str) -> None:
+        self.server = server
         self.info = info
+        self.established = False
         self.busy = False
+        self._pinged = False  # a ping of `_wait` may not be answered yet
         self._sock = sock
         self._inbox = inbox
         self._requests = 0
@@ -192,25 +227,12 @@ class Connection(Closing):
             TimeoutExpiredError: nothing came in time.
             ConnectError: the server closed the connection.
         """
-        fresh = False
-        while True:
-            if self._filled == len(self._buffer):
-                if fresh:
-                    break
-                self._buffer.extend(bytes(len(self._buffer)))  # one message fills it all
-            wait = _LULL if fresh else max(deadline - time.monotonic(), 0.0)
+        self._wait(deadline, what)
+        while self._filled < len(self._buffer) and not self._ends_with_status():
             try:
-                received = self._receive(wait)
-            except ConnectError:
-                if fresh:  # the server's last words may say why it hung up
+                if not self._receive(_LULL):
                     break
-                raise
-            if not received:
-                if fresh:
-                    break
-                raise TimeoutExpiredError(f"no reply from the server in time for {what}")
-            fresh = True
-            if self._ends_with_status():
+            except ConnectError:  # the server's last words may say why it hung up
                 break
         return bytes(memoryview(self._buffer)[: self._filled])
 
@@ -222,12 +244,40 @@ class Connection(Closing):
 
         Raises as `block`.
         """
-        if self._filled == len(self._buffer):
-            self._buffer.extend(bytes(len(self._buffer)))
-        wait = 0.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not self._receive(wait) and deadline is not None:
-            raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+        if deadline is None:
+            self._make_room()
+            self._receive(0.0)
+        else:
+            self._wait(deadline, what)
         return bytes(memoryview(self._buffer)[: self._filled])
+
+    def _wait(self, deadline: float, what: str) -> None:
+        """Receive something; a server that says nothing for a while must answer a ping."""
+        asked = False
+        while True:
+            self._make_room()
+            quiet_until = min(deadline, time.monotonic() + _QUIET)
+            if self._receive(max(quiet_until - time.monotonic(), 0.0)):
+                if not self._pinged or self._buffer[: self._filled] != PONG:
+                    return
+                asked = self._pinged = False
+                self._filled = 0
+            elif time.monotonic() >= deadline:
+                raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+            elif asked:
+                silence.note(self.server.address, silence.Degree.HANGS)
+                self.close()
+                raise TimeoutExpiredError(
+                    f"{self.server.url} does not even answer a ping: it hangs, or the connection "
+                    "carries nothing any more"
+                )
+            elif self.established:
+                self._send(PING)
+                asked = self._pinged = True
+
+    def _make_room(self) -> None:
+        if self._filled == len(self._buffer):
+            self._buffer.extend(bytes(len(self._buffer)))  # one message fills it all
 
     def consume(self, count: int) -> None:
         """Drop the first ``count`` bytes of the last `block`: they are dealt with."""
@@ -253,7 +303,7 @@ class Connection(Closing):
 
     def usable(self) -> bool:
         """Whether an idle connection still stands; answers what the server sent meanwhile."""
-        if self.busy or self.closed:
+        if self.busy or self._pinged or self.closed:
             return False
         try:
             while self._receive(0.0):
@@ -273,6 +323,8 @@ class Connection(Closing):
             self._sock.settimeout(timeout)
             self._sock.sendall(data)
         except OSError as error:
+            if isinstance(error, TimeoutError):
+                silence.note(self.server.address, silence.Degree.HANGS)
             self.abort()
             raise ConnectError(f"connection to the NATS server lost: {error}") from error
 
@@ -295,9 +347,14 @@ class Connection(Closing):
 
 def server_error(words: str, url: str = "the server") -> ConnectError:
     """The error for what a server says in ``-ERR``."""
-    if any(word in words.lower() for word in _AUTH_WORDS):
+    said = words.strip().strip("'").lower()
+    if said in _REFUSED:
         return AuthError(
             f"{url} refuses the credentials: {words}; check nats.user and nats.password, "
             "nats.token, nats.nkey.seed.* or nats.credential.file"
+        )
+    if said in _FULL:
+        return ConnectError(
+            f"{url} reports: {words}; {_FULL[said]}, or use fewer tasks (nats.partitions)"
         )
     return ConnectError(f"{url} reports: {words}")

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .. import silence
 from ..errors import (
     AuthError,
     JetStreamUnavailableError,
@@ -386,6 +387,8 @@ class Publisher:
         """After a lost connection: everything that is not acknowledged is to be sent again."""
         self._fail(error)
         if self._link is not None:
+            if isinstance(error, TimeoutExpiredError):
+                silence.note(self._link.server.address)
             self._link.abort()
         self._links.close()
         self._link = None

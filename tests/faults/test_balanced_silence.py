@@ -1,0 +1,46 @@
+"""Connections of a balanced query that carry nothing any more, and of which nobody is told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support.admin import Admin, wait_until
+from .._support.consuming import consumer, is_settled, start
+from .._support.reading import batch, drain, numbers
+from .._support.relay import relay
+
+COUNT = 150
+
+
+def test_heartbeats_find_another_way_when_their_connection_falls_silent(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, COUNT)
+    with (
+        relay(nats_server.url) as between,
+        start(between.url, stream, msg_ack_wait_secs="2", request_timeout="1s") as driver,
+        start(nats_server.url, stream) as other,
+    ):
+        end, rows = batch(driver, driver.initial())
+        assert numbers(rows) == list(range(1, COUNT + 1))
+        beaten = between.accepted
+        wait_until(lambda: between.accepted > beaten)  # the first heartbeat has its connection
+        between.stall()
+        others = []
+        over = threading.Event()
+        timer = threading.Timer(7.0, over.set)  # three ack waits and more
+        timer.start()
+        first = other.initial()
+        while not over.is_set():
+            others += drain(other, first)
+        assert numbers(others) == []
+        assert consumer(admin, stream).num_redelivered == 0
+        told = [each for each in caplog.records if "telling the server again" in each.message]
+        assert told, "the silence was noticed"
+        driver.latest(end)
+    assert is_settled(admin, stream)

@@ -1,0 +1,181 @@
+"""A server hangs, or a proxy carries nothing any more: connections stand, and nobody answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from nats_spark_common import silence
+from nats_spark_common.embedded import EmbeddedServer
+
+from .._support import consuming
+from .._support.admin import Admin, wait_until
+from .._support.cluster import cluster
+from .._support.options import options
+from .._support.reading import Driver, batch, numbers
+from .._support.relay import relay
+from .._support.writing import make_stream, numbered, write
+
+#: Less than a query of nats-py's own waits for a server that hangs: 45 to 81 s were seen.
+SOON = 25.0
+
+
+@contextmanager
+def hung(server: EmbeddedServer) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[EmbeddedServer]]:
+    with cluster() as servers:
+        yield servers
+
+
+def all_urls(servers: list[EmbeddedServer]) -> str:
+    return ",".join(server.url for server in servers)
+
+
+def creates(admin: Admin, stream: str) -> bool:
+    try:
+        admin.create_stream(stream, num_replicas=3)
+    except Exception:  # the cluster has no leader yet
+        return False
+    return True
+
+
+def publish(servers: list[EmbeddedServer], stream: str) -> int | None:
+    """Through whichever server takes it."""
+    for server in servers:
+        with closing(Admin(server.url)) as admin:
+            try:
+                return admin.publish(f"{stream}.new")
+            except Exception:  # no leader yet
+                continue
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hanging", [0, 1, 2])
+@pytest.mark.parametrize("flavor", ["v2", "balanced"])
+def test_a_query_goes_on_when_a_server_hangs(
+    servers: list[EmbeddedServer], stream: str, hanging: int, flavor: str
+) -> None:
+    with closing(Admin(servers[0].url)) as admin:
+        wait_until(lambda: creates(admin, stream))
+        admin.fill(stream, 10)
+    url = all_urls(servers)
+    driver = (
+        Driver(options(url, stream_name=stream)) if flavor == "v2" else consuming.start(url, stream)
+    )
+    others = [each for i, each in enumerate(servers) if i != hanging]
+    with driver:
+        position, rows = batch(driver, driver.initial())
+        assert numbers(rows) == list(range(1, 11))
+        with hung(servers[hanging]):
+            last = wait_until(lambda: publish(others, stream), SOON)
+            found: list[int] = []
+
+            def goes_on() -> bool:
+                nonlocal position
+                position, rows = batch(driver, position)
+                found.extend(numbers(rows))
+                return last in found
+
+            within(SOON, goes_on)
+        assert sorted(set(found)) == list(range(11, last + 1))
+
+
+def within(seconds: float, condition: Any) -> None:
+    """Await a condition that may block, and fail where it does for longer."""
+    ended = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            wait_until(condition, seconds)
+        except BaseException as error:
+            failures.append(error)
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert ended.wait(seconds), f"nothing went ahead for {seconds:g} s"
+    if failures:
+        raise failures[0]
+
+
+@pytest.mark.parametrize("flavor", ["v2", "balanced"])
+def test_a_query_goes_on_when_its_connections_carry_nothing_any_more(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, flavor: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with relay(nats_server.url) as between:
+        driver = (
+            Driver(options(between.url, stream_name=stream, request_timeout="1s"))
+            if flavor == "v2"
+            else consuming.start(between.url, stream, request_timeout="1s")
+        )
+        with driver:
+            position, rows = batch(driver, driver.initial())
+            assert numbers(rows) == list(range(1, 11))
+            between.stall()
+            admin.fill(stream, 5)
+            found: list[int] = []
+
+            def goes_on() -> bool:
+                nonlocal position
+                position, rows = batch(driver, position)
+                found.extend(numbers(rows))
+                return len(found) == 5
+
+            within(SOON, goes_on)
+            assert found == list(range(11, 16))
+
+
+@pytest.mark.parametrize("mode", ["at-least-once", "exactly-once", "best-effort"])
+def test_a_sink_goes_on_when_its_connections_carry_nothing_any_more(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, mode: str
+) -> None:
+    make_stream(admin, stream)
+    with relay(nats_server.url) as between:
+        named = options(between.url, sink_mode=mode, request_timeout="1s")
+        write(named, numbered(stream, 100))
+        wait_until(lambda: admin.info(stream).state.messages == 100)
+        between.stall()
+        if mode == "best-effort":  # what is under way with a connection is lost with it
+            write(named, numbered(stream, 100))
+        within(SOON, lambda: write(named, numbered(stream, 100)))
+        wait_until(lambda: admin.info(stream).state.messages == 200)
+
+
+def test_a_server_that_was_silent_is_tried_last(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with relay(nats_server.url) as hanging:
+        hanging.stall(new=True)
+        url = f"{hanging.url},{nats_server.url}"
+        both = options(url, stream_name=stream, request_timeout="1s", connect_timeout="1s")
+        wait_until(lambda: _reads(both) and hanging.accepted)
+        silent = hanging.accepted
+        for _ in range(5):
+            assert _reads(both)
+        assert hanging.accepted == silent
+    assert silence.by_silence([hanging.url[7:], nats_server.url[7:]])[-1] == hanging.url[7:]
+
+
+def _reads(named: dict[str, str]) -> bool:
+    with Driver(named) as driver:
+        start = driver.initial()
+        return numbers(driver.rows(start, driver.everything(start))) == list(range(1, 11))
