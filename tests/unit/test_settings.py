@@ -239,6 +239,89 @@ def test_an_identity_is_not_mixed_from_two_layers(monkeypatch: pytest.MonkeyPatc
     assert (found.user, found.credential_file) == ("ada", None)
 
 
+@pytest.mark.parametrize("named", ["url", "host"])
+def test_a_service_of_kubernetes_that_is_called_nats_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    injected = {
+        "NATS_PORT": "tcp://10.96.0.12:4222",
+        "NATS_PORT_4222_TCP": "tcp://10.96.0.12:4222",
+        "NATS_PORT_4222_TCP_ADDR": "10.96.0.12",
+        "NATS_SERVICE_HOST": "10.96.0.12",
+        "NATS_SERVICE_PORT": "4222",
+    }
+    for name, value in injected.items():
+        monkeypatch.setenv(name, value)
+    assert settings().url == ("nats://localhost:4222",)
+    assert settings(**{named: "there"}).url == ("nats://there:4222",)
+    monkeypatch.setenv(f"NATS_{named.upper()}", "elsewhere")
+    assert settings().url == ("nats://elsewhere:4222",)
+
+
+def test_what_is_wrong_in_a_layer_is_no_matter_where_another_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "NATS_PORT": "many",
+        "NATS_CREDS": "/one",
+        "NATS_CREDENTIAL_FILE": "/another",
+        "NATS_FETCH_BYTES": "much",
+        "NATS_PING_INTERVAL": "10",
+        "NATS_PING_INTERVAL_SECS": "11",
+    }.items():
+        monkeypatch.setenv(name, value)
+    given = {"url": "there", "user": "ada", "fetch_bytes": "1MiB", "ping_interval": "5"}
+    found = settings(**given)
+    assert (found.url, found.user, found.ping_interval) == (("nats://there:4222",), "ada", 5.0)
+    for missing, words in {
+        "url": "NATS_PORT='many' is not a port",
+        "user": "NATS_CREDENTIAL_FILE and .*NATS_CREDS mean the same and differ",
+        "fetch_bytes": "NATS_FETCH_BYTES='much'",
+        "ping_interval": "NATS_PING_INTERVAL_SECS and .* differ",
+    }.items():
+        with pytest.raises(OptionError, match=words):
+            settings(**{name: value for name, value in given.items() if name != missing})
+
+
+def test_one_duration_in_two_spellings_is_no_difference() -> None:
+    both = {"nats.ping.interval": "10", "nats.ping.interval.secs": "10"}
+    assert NatsSettings.from_options(both).ping_interval == 10.0
+
+
+def test_credentials_of_a_url_without_a_scheme_are_not_lost() -> None:
+    found = settings(url="ada:pw@one:1,ada:pw@two")
+    assert (found.url, found.user) == (("nats://one:1", "nats://two:4222"), "ada")
+    assert found.password is not None
+    assert found.password.get_secret_value() == "pw"
+    assert settings(url="s3cret@one").token is not None
+
+
+def test_credentials_of_a_url_are_for_its_servers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://ada:pw@one")
+    assert settings().user == "ada"
+    assert settings(url="nats://another").user is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "password"),
+    [
+        ({"NATS_PASSWORD": "pw"}, "pw"),
+        ({"NATS_PASSWORD": "pw", "NATS_USER": "ada"}, "pw"),
+        ({"NATS_PASSWORD": "pw", "NATS_USER": "eve"}, None),
+        ({"NATS_PASSWORD": "pw", "NATS_TOKEN": "t"}, None),
+        ({"NATS_URL": "nats://ada:pw@one"}, "pw"),
+    ],
+)
+def test_a_user_without_a_password_takes_one_that_is_meant_for_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], password: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = settings(user="ada")
+    assert (found.user, found.token) == ("ada", None)
+    assert (found.password and found.password.get_secret_value()) == password
+
+
 def test_credentials_in_a_url_become_settings_and_leave_it() -> None:
     found = settings(url="nats://ada:p%40ss@a:1,nats://ada:p%40ss@b:2")
     assert found.url == ("nats://a:1", "nats://b:2")

@@ -7,10 +7,11 @@ names, and the Scala connectors spell some of theirs both ways.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from .durations import parse_duration
 from .errors import OptionError
 
 PREFIX = "nats."
@@ -94,19 +95,39 @@ class Layer:
     Attributes:
         values: text by field name.
         origins: how the user named each, for messages.
+        problems: what is wrong with a value, by field name; no matter if another layer's wins.
+        of_url: the fields whose values are part of the layer's ``url``.
     """
 
     values: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    of_url: set[str] = field(default_factory=set)
 
     def put(self, name: str, value: str, origin: str) -> None:
-        """Add a setting. Raises ``OptionError`` where two names give it different values."""
-        if self.values.get(name, value) != value:
-            raise OptionError(
+        """Add a setting; two names that give it different values are a problem."""
+        if not _same(self.values.get(name, value), value):
+            self.problems[name] = (
                 f"{origin} and {self.origins[name]} mean the same and differ: set one of them"
             )
         self.values[name] = value
         self.origins[name] = origin
+
+    def without(self, names: Collection[str]) -> Layer:
+        """The layer without some of its fields."""
+
+        def rest(of: Mapping[str, str]) -> dict[str, str]:
+            return {name: value for name, value in of.items() if name not in names}
+
+        return Layer(rest(self.values), rest(self.origins), rest(self.problems), self.of_url)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts are one value: ``10`` and ``10s`` are."""
+    try:
+        return one == other or parse_duration(one) == parse_duration(other)
+    except ValueError:
+        return False
 
 
 def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
@@ -146,6 +167,8 @@ def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Laye
         if not value or not option.startswith(PREFIX):
             continue
         origin = f"environment variable {key}"
+        if option == "nats.port" and "://" in value:
+            continue  # Kubernetes gives it to the pods beside a service that is called nats
         if option in ("nats.host", "nats.port"):
             layer.put(option[5:], value, origin)
         elif option in ENVIRONMENT_ALIASES:
@@ -169,29 +192,39 @@ def _suggestion(option: str, known: Iterable[str]) -> str:
 
 
 def with_url(layer: Layer) -> Layer:
-    """``host`` and ``port`` as ``url``; credentials in URLs as ``user`` and ``password``."""
+    """``host`` and ``port`` as ``url``; credentials in URLs as fields of their own."""
     host, port = layer.values.pop("host", None), layer.values.pop("port", None)
     if host or port:
         origin = layer.origins.get("host") or layer.origins["port"]
+        problem = None
         if "url" in layer.values:
-            raise OptionError(f"{origin} and {layer.origins['url']} contradict: set one of them")
-        if port and not port.strip().isdigit():
-            raise OptionError(f"{layer.origins['port']}={port!r} is not a port from 1 to 65535")
+            problem = f"{origin} and {layer.origins['url']} contradict: set one of them"
+        elif port and not port.strip().isdigit():
+            problem = f"{layer.origins['port']}={port!r} is not a port from 1 to 65535"
         hosts = [each.strip() for each in (host or "localhost").split(",")]
         urls = [each if "://" in each else f"nats://{each}:{port or 4222}" for each in hosts]
         layer.put("url", ",".join(urls), origin)
+        if problem:
+            layer.problems["url"] = problem
     for url in layer.values.get("url", "").split(","):
-        parts = urlsplit(url.strip())
-        if parts.username:
-            origin = layer.origins["url"]
-            if parts.password is None:
-                layer.put("token", unquote(parts.username), f"the token in {origin}")
-            else:
-                layer.put("user", unquote(parts.username), f"the user in {origin}")
-                layer.put("password", unquote(parts.password), f"the password in {origin}")
+        credentials = _credentials(url)
+        layer.of_url.update(credentials.keys() - layer.values.keys())
+        for name, value in credentials.items():
+            layer.put(name, value, f"the {name} in {layer.origins['url']}")
     if "url" in layer.values:
         layer.values["url"] = ",".join(map(_bare, layer.values["url"].split(",")))
     return layer
+
+
+def _credentials(url: str) -> dict[str, str]:
+    """Who a URL says that we are: a user with a password, or a token."""
+    text = url.strip()
+    parts = urlsplit(text if "://" in text else f"nats://{text}")
+    if not parts.username:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}
 
 
 def _bare(url: str) -> str:

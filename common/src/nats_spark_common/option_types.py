@@ -9,21 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from .durations import parse_duration
 from .numbered import MOST_NUMBERED
 from .subjects import is_name
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-
-
-def parse_duration(value: Any) -> float:
-    """Seconds out of ``500ms``, ``2s``, ``1m``, ``1h``, ``1d`` or plain seconds."""
-    match = _DURATION.fullmatch(str(value).strip().lower())
-    if match is None:
-        raise ValueError("a duration such as 500ms, 2s, 1m, 1h, or plain seconds")
-    return float(match.group(1)) * _SECONDS[match.group(2) or "s"]
 
 
 def parse_size(value: Any) -> int:

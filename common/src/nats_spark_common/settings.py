@@ -270,7 +270,9 @@ class NatsSettings(BaseSettings):
             layers.append(context_layer(context))
         if flavor == "balanced":
             layers.append(Layer({"max_messages_per_trigger": str(_BALANCED_MAX_MESSAGES)}))
-        token = _LAYERS.set(_one_identity(layers))
+        layers = _one_identity(layers)
+        _require_sound(layers)
+        token = _LAYERS.set(layers)
         try:
             settings = cls()
         except ValidationError as error:
@@ -368,18 +370,43 @@ _IDENTITY = ("user", "password", "token", "nkey_seed_secret", "nkey_seed_file", 
 
 
 def _one_identity(layers: list[Layer]) -> list[Layer]:
-    """Who we are comes from the first layer that says it, whole: no mixture of two identities."""
-    settled = False
+    """Who we are comes from the first layer that says it, whole: no mixture of two identities.
+
+    Credentials in a URL count only where the URL does: they are meant for no other server. And a
+    user without a password takes one that stands alone, or beside the same user, further down.
+    """
+    settled: Layer | None = None
+    url_found = False
     result = []
-    for layer in layers:
-        values = {
-            name: value
-            for name, value in layer.values.items()
-            if not (settled and name in _IDENTITY)
-        }
-        settled = settled or any(name in values for name in _IDENTITY)
-        result.append(Layer(values, layer.origins))
+    for original in layers:
+        layer = original.without(original.of_url) if url_found else original
+        given = [name for name in _IDENTITY if name in layer.values]
+        if settled is None and given:
+            settled = layer
+        elif settled is not None and given:
+            completes = "password" in given and _completes(layer, settled)
+            layer = layer.without([name for name in given if name != "password" or not completes])
+        url_found = url_found or "url" in layer.values
+        result.append(layer)
     return result
+
+
+def _completes(layer: Layer, settled: Layer) -> bool:
+    """Whether a layer has the password of the user that the settled one names without."""
+    if "user" not in settled.values or "password" in settled.values:
+        return False
+    others = [
+        name for name in _IDENTITY if name in layer.values and name not in ("user", "password")
+    ]
+    return not others and layer.values.get("user") in (None, settled.values["user"])
+
+
+def _require_sound(layers: list[Layer]) -> None:
+    """Raise ``OptionError`` for a problem of a value that wins."""
+    for name in dict.fromkeys(name for layer in layers for name in layer.problems):
+        winner = next(layer for layer in layers if name in layer.values)
+        if name in winner.problems:
+            raise OptionError(winner.problems[name])
 
 
 def _words(error: ValidationError, layers: list[Layer]) -> str:
