@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
 import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import nkeys
 import pytest
 
-from nats_spark_common import AuthError, ConnectError, NatsSettings, pool
+from nats_spark_common import (
+    AuthError,
+    ConnectError,
+    NatsSettings,
+    TimeoutExpiredError,
+    pool,
+    wire,
+)
 from nats_spark_common.connecting import connect
+from nats_spark_common.control import Control
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
@@ -210,9 +222,9 @@ def test_a_limit_of_connections_is_no_matter_of_credentials(tmp_path: Path, limi
         config, options = world.config, {"nats.credential.file": str(tmp_path / "user.creds")}
     with EmbeddedServer(config) as server:
         settings = NatsSettings.from_options({"nats.url": server.url, **options})
-        remedy = rf"raise .*{'account' if limit == 'account' else 'max_connections'}"
+        words = r"exceeded; raise the account's limit" if limit == "account" else "max_connections"
         with connect(settings):
-            with pytest.raises(ConnectError, match=rf"maximum .*exceeded.*{remedy}") as caught:
+            with pytest.raises(ConnectError, match=words) as caught:
                 connect(settings)
             assert not isinstance(caught.value, AuthError), "which is not tried again"
         wait_until(lambda: connects(settings))
@@ -257,6 +269,66 @@ def test_threads_share_the_idle_connections(nats_server: EmbeddedServer) -> None
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(take_and_give, range(2_000)))
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 70}.example", ".example"])
+def test_a_host_that_can_have_no_address_is_named(host: str) -> None:
+    settings = NatsSettings.from_options({"nats.url": f"nats://{host}:4222"})
+    with pytest.raises(ConnectError, match=rf"nats://{re.escape(host)}:4222.*check nats\.url"):
+        connect(settings)
+
+
+@pytest.mark.parametrize("option", ["nkey_seed_file", "credential_file"])
+def test_a_file_that_holds_no_text_is_named(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "binary"
+    file.write_bytes(bytes(range(128, 256)))
+    with EmbeddedServer(make_jwt_world().config) as server:
+        refused(server, rf"{re.escape(str(file))} is not a text file", **{option: str(file)})
+
+
+def test_a_refused_subject_is_told_from_one_that_it_begins(tmp_path: Path) -> None:
+    deny = '["$JS.API.STREAM.INFO.AB"]'
+    config = (
+        "authorization { users = [ {user: ada, password: geheim, "
+        f"permissions {{ publish {{ deny: {deny} }} }} }} ] }}"
+    )
+    with EmbeddedServer(config) as server:
+        named = {"nats.url": server.url, "nats.user": "ada", "nats.password": "geheim"}
+        timeout = {"nats.request.timeout": "500ms", "nats.retry.count": "0"}
+        with Control(NatsSettings.from_options({**named, **timeout})) as control:
+            with pytest.raises(AuthError, match=r"(?i)STREAM\.INFO\.AB"):
+                control.api("STREAM.INFO.AB")
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
+                    control.api("STREAM.INFO.A")
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            assert not isinstance(caught.value, AuthError)
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20, 15 << 20])
+def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
+    """Each byte is looked at a few times at most, however the reply is cut on its way."""
+    with EmbeddedServer("max_payload: 64MB") as server, closing(Admin(server.url)) as admin:
+        admin.create_stream("S")
+        admin.publish("S.a", b"x" * size)
+        settings = NatsSettings.from_options({"nats.url": server.url})
+        with connect(settings) as link:
+            looked = []
+            parsed = wire.parse
+
+            def counting(data: bytes) -> Any:
+                looked.append(len(data))
+                return parsed(data)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(wire, "parse", counting)
+                reply = link.request("$JS.API.STREAM.MSG.GET.S", b'{"seq":1}', 20.0)
+            assert len(json.loads(reply.payload)["message"]["data"]) >= size
+            assert sum(looked) < 3 * len(reply.payload) + 10_000
+            link.rest()
+            assert len(link._buffer) == wire.BLOCK_BYTES
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

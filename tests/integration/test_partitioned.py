@@ -65,7 +65,7 @@ def test_partition_i_of_every_batch_is_stream_i_in_order(
         position = begun
         for end, tasks in batches(driver, begun):
             shares = driver.reader.partitions(position, end)
-            assert [s.span.stream if s.span else None for s in shares] in (
+            assert [s.spans[0].stream if s.spans else None for s in shares] in (
                 [f"{stream}-0", None, f"{stream}-2"],
                 [None, None, f"{stream}-2"],
             )

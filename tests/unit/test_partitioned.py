@@ -76,6 +76,6 @@ def test_task_i_is_stream_i_whatever_the_others_hold(lengths: list[int]) -> None
     streams = [f"P-{i}" for i in range(len(lengths))]
     settings = NatsSettings.from_options({"nats.stream.prefix": "P", "nats.partitions": "3"})
     tasks = ByStream().tasks(ranges[::-1], sorted(streams), settings)
-    assert [(t.stream, len(t)) if t else None for t in tasks] == [
+    assert [(t[0].stream, len(t[0])) if t else None for t in tasks] == [
         (f"P-{i}", n) if n else None for i, n in enumerate(lengths)
     ]

@@ -29,7 +29,7 @@ from nats_spark_common.admission import Available, Pace, admit, worth_a_batch
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.loss import lost_messages, recreated, truncated, vanished
 from nats_spark_common.messages import text as text_of
-from nats_spark_common.ranges import StreamRange, split
+from nats_spark_common.ranges import StreamRange, shares, split
 from nats_spark_common.replay.offsets import Offset, StreamOffset
 from nats_spark_common.replay.pushdown import Bounds, bounds_of
 from nats_spark_common.subjects import (
@@ -77,6 +77,37 @@ def test_the_pieces_of_one_stream_join_up_and_are_about_even(
     sizes = [len(p) for p in pieces]
     assert max(sizes) - min(sizes) <= 1
     assert len(pieces) == 1 or min(sizes) >= smallest * 2 // 3
+
+
+@given(SPANS, st.integers(1, 16), st.integers(1, 20_000))
+def test_shares_hold_every_piece_once_and_in_order(
+    spans: list[StreamRange], tasks: int, smallest: int
+) -> None:
+    pieces, found = split(spans, tasks, smallest), shares(spans, tasks, smallest)
+    assert [piece for share in found for piece in share] == pieces
+    most = max(smallest, -(-sum(map(len, spans)) // tasks))
+    assert all(len(share) == 1 or sum(map(len, share)) <= most for share in found)
+
+
+@pytest.mark.parametrize(("count", "length"), [(1_000, 100), (1_000, 1), (300, 9_999), (16, 3)])
+@pytest.mark.parametrize("tasks", [1, 2, 7])
+def test_small_streams_share_tasks(count: int, length: int, tasks: int) -> None:
+    spans = [StreamRange(f"S{i}", "now", 1, length) for i in range(count)]
+    found = shares(spans, tasks, 10_000)
+    assert tasks - 1 <= len(found) <= 2 * tasks
+    sizes = [len(share) for share in found]
+    assert max(sizes) <= -(-count // tasks)
+
+
+def test_large_streams_do_not_share_a_task() -> None:
+    spans = [StreamRange(name, "now", 1, 50_000) for name in "ABC"]
+    assert shares(spans, 2, 10_000) == [(span,) for span in spans]
+
+
+def test_a_thousand_streams_are_admitted_in_no_time() -> None:
+    available = {f"S{i}": Available(i + 1, 100.0) for i in range(5_000)}
+    taken = admit(available, 100, None)
+    assert sum(taken.values()) == 100
 
 
 AVAILABLE = st.dictionaries(

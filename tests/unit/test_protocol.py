@@ -13,6 +13,7 @@ from nats_spark_common.protocol import (
     Event,
     Info,
     Msg,
+    frame_length,
     header_pairs,
     header_status,
     parse,
@@ -53,6 +54,21 @@ def test_operations_are_parsed_wherever_the_bytes_are_cut(
         buffer = buffer[consumed:]
     assert events == [event for _, event in operations]
     assert buffer == b""
+
+
+@given(st.sampled_from(OPERATIONS), st.data())
+def test_the_length_of_a_message_is_known_from_its_first_line(
+    operation: tuple[bytes, Event], data: st.DataObject
+) -> None:
+    raw, event = operation
+    cut = data.draw(st.integers(0, len(raw)))
+    known = isinstance(event, Msg) and raw.find(b"\r\n") + 2 <= cut
+    assert frame_length(raw[:cut]) == (len(raw) if known else 0)
+
+
+@pytest.mark.parametrize("line", [b"MSG a 1 x", b"MSG a 1 -3", b"MSGS a 1 3", b"-ERR 'x' 3"])
+def test_a_line_that_is_no_messages_tells_no_length(line: bytes) -> None:
+    assert frame_length(line + b"\r\n...") == 0
 
 
 @pytest.mark.parametrize(

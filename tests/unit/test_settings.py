@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nats_spark_common import NatsSettings, OptionError
+from nats_spark_common.durations import parse_duration
 from nats_spark_common.option_names import ALIASES, JVM_ONLY
-from nats_spark_common.option_types import parse_duration, parse_size
+from nats_spark_common.option_types import parse_size
 from nats_spark_common.positions import AtSequence, AtTime, Earliest, Latest, parse_positions
 
 SECRETS = {

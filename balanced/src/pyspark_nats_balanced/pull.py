@@ -14,7 +14,12 @@ import numpy as np
 
 from nats_spark_common import silence
 from nats_spark_common.connecting import connect
-from nats_spark_common.errors import JetStreamUnavailableError, ServerError, TimeoutExpiredError
+from nats_spark_common.errors import (
+    JetStreamUnavailableError,
+    ProtocolError,
+    ServerError,
+    TimeoutExpiredError,
+)
 from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
 from nats_spark_common.messages import Int64s
 from nats_spark_common.protocol import pub
@@ -135,7 +140,7 @@ class Puller:
                     expected = got if status.unsent is None else count - status.unsent
                 for event in frames.others:
                     link.handle(event)
-        except UNREACHED as error:
+        except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
                 silence.note(link.server.address)
             self.close()  # what comes late is not taken for the next pull's

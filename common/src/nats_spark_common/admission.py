@@ -50,10 +50,12 @@ def admit(
         return taken
     # One of each may be more than the limit allows. Then the largest shares give way, down to one
     # each, then to none: the shortest backlogs first, which grow until it is their turn.
+    excess = sum(taken.values()) - max_messages
     for least in (1, 0):
         for name in sorted(taken, key=lambda n: (-taken[n], available[n].count)):
-            excess = sum(taken.values()) - max_messages
-            taken[name] -= max(0, min(excess, taken[name] - least))
+            given = max(0, min(excess, taken[name] - least))
+            taken[name] -= given
+            excess -= given
     return taken
 
 

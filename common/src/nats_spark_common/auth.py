@@ -120,6 +120,8 @@ def _read(path: str, option: str) -> str:
         return Path(path).read_text()
     except OSError as error:
         raise AuthError(f"{option}={path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AuthError(f"{option}={path} is not a text file ({error.reason})") from error
 
 
 def _key_pair(seed: bytes) -> nkeys.KeyPair:

@@ -85,6 +85,10 @@ def _connect_one(settings: NatsSettings, server: Server) -> Connection:
     where = parts.hostname or "localhost", parts.port or 4222
     try:
         sock = socket.create_connection(where, timeout=settings.connect_timeout)
+    except UnicodeError as error:
+        raise ConnectError(
+            f"cannot connect to {url}: its host name is none ({error}): check nats.url"
+        ) from error
     except OSError as error:
         if isinstance(error, TimeoutError):
             silence.note(address, silence.Degree.HANGS)
@@ -112,6 +116,10 @@ def _handshake(sock: socket.socket, settings: NatsSettings, server: Server) -> C
     if settings.tls_first:
         sock, secure = _upgrade(sock, settings, host), True
     fields, rest = _read_info(sock, server, deadline)
+    if rest.startswith(b"-ERR "):
+        raise server_error(rest[5:].strip().strip(b"'").decode("utf-8", "replace"), url)
+    if rest:
+        raise ProtocolError(f"{url} spoke before it was spoken to: {rest[:80]!r}")
     if not secure and (fields.get("tls_required") or wants_tls(settings)):
         if not (fields.get("tls_required") or fields.get("tls_available")):
             raise ConnectError(
@@ -132,16 +140,14 @@ def _handshake(sock: socket.socket, settings: NatsSettings, server: Server) -> C
         "tls_required": secure,
         **connect_fields(settings, str(fields.get("nonce") or "")),
     }
-    sock.sendall(
+    connection = Connection(sock, server, ServerInfo.from_fields(fields), inbox)
+    connection.send(
         b"CONNECT "
         + json.dumps(greeting).encode()
         + b"\r\nSUB "
         + f"{inbox}.> {SID}\r\n".encode()
         + PING
     )
-    connection = Connection(sock, server, ServerInfo.from_fields(fields), inbox)
-    if rest:
-        raise ProtocolError(f"{url} spoke before it was spoken to: {rest[:80]!r}")
     _await_pong(connection, server, deadline)
     connection.established = True
     return connection
@@ -155,6 +161,11 @@ def _await_pong(connection: Connection, server: Server, deadline: float) -> None
         except TimeoutExpiredError as error:
             silence.note(server.address, silence.Degree.HANGS)
             raise ConnectError(f"{url} did not complete the handshake in time") from error
+        except ConnectError as error:  # its last words may be lost with the connection
+            raise ConnectError(
+                f"{url} closed the connection before the handshake was done ({error}): it is "
+                "shutting down, or has as many connections as it takes (max_connections)"
+            ) from error
         connection.consume(consumed)
         for event in events:
             if event is PONG_SIGNAL:

@@ -46,8 +46,9 @@ from .wire import Connection, Server
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-#: Past so many streams, one paged list is kinder to the server than a request for each.
-_LIST_FROM = 16
+#: Past so many streams, one paged list is kinder to the server than a request for each, as long as
+#: it does not hold so many times as many others.
+_LIST_FROM, _LIST_TO = 16, 4
 
 #: Seconds in which a connection that is given up may end.
 _LAST_WORDS = 5.0
@@ -83,6 +84,7 @@ class Control(Closing):
                 "jetstream block in its configuration)"
             )
         self._answered = False
+        self._streams = 0  # of the account, when they were last listed
         self._refused: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -158,8 +160,9 @@ class Control(Closing):
     def stream_infos_json(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """As `stream_infos`, as the server tells it."""
         wanted = list(names)
-        if len(wanted) >= _LIST_FROM:
+        if len(wanted) >= _LIST_FROM and self._streams <= _LIST_TO * len(wanted):
             listed = self.pages("STREAM.LIST", "streams")
+            self._streams = len(listed)
         else:
             try:
                 listed = self.api_many((f"STREAM.INFO.{name}", None) for name in wanted)
@@ -178,7 +181,8 @@ class Control(Closing):
 
     def stream_names(self, pattern: str = "*") -> list[str]:
         """The names of the streams that match a shell-style pattern, sorted."""
-        names: Iterable[str] = self.pages("STREAM.NAMES", "streams")
+        names: list[str] = self.pages("STREAM.NAMES", "streams")
+        self._streams = len(names)
         return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
     def pages(self, call: str, key: str, **request: Any) -> list[Any]:
@@ -223,7 +227,8 @@ class Control(Closing):
                 f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
                 "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"
             ) from answer
-        refused = next((each for each in self._refused if subject.lower() in each), None)
+        named = f'"{subject.lower()}"'
+        refused = next((each for each in self._refused if named in each), None)
         if refused:  # the server answers such a request with an error of the connection
             raise AuthError(f"the server refuses: {refused}; grant the user this subject")
         if isinstance(answer, (TimeoutError, nats.errors.TimeoutError)):

@@ -116,4 +116,5 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
     if taken.busy or taken.closed:
         taken.close()
     else:
+        taken.rest()
         _idle.keep(key, taken)

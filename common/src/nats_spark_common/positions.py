@@ -87,8 +87,9 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
         return Positions(_position(option, text))
     try:
         given = json.loads(text)
-    except ValueError as error:
-        raise OptionError(f"{option}={text!r} is not JSON ({error}): use {_ALLOWED}") from None
+    except (ValueError, RecursionError) as error:
+        shown = text if len(text) < 200 else f"{text[:200]}..."
+        raise OptionError(f"{option}={shown!r} is not JSON ({error}): use {_ALLOWED}") from None
     parsed = {str(name): _position(f"{option}[{name}]", value) for name, value in given.items()}
     return Positions(parsed.pop("*", otherwise), parsed)
 

@@ -96,6 +96,15 @@ def parse(data: bytes) -> tuple[list[Event], int]:
         pos = body
 
 
+def frame_length(data: bytes) -> int:
+    """Bytes of the message that begins at the start of ``data``; 0 where that does not tell."""
+    line, end, _ = data.partition(CRLF)
+    size = line.rpartition(b" ")[2]
+    if not end or not line.startswith((b"MSG ", b"HMSG ")) or not size.isdigit():
+        return 0
+    return len(line) + 2 + int(size) + 2
+
+
 def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
     args = line.split()
     try:

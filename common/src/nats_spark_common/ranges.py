@@ -27,16 +27,39 @@ class StreamRange:
         return max(0, self.last - self.first + 1)
 
 
+def shares(
+    ranges: Sequence[StreamRange], tasks: int, smallest: int
+) -> list[tuple[StreamRange, ...]]:
+    """What each of about ``tasks`` tasks reads: pieces as `split` makes them.
+
+    Pieces of small streams share a task as long as they are together no more than others have.
+    """
+    pieces = split(ranges, tasks, smallest)
+    target = _target(ranges, tasks, smallest)
+    most = -(-len(pieces) // max(1, tasks))
+    found: list[list[StreamRange]] = []
+    room = 0
+    for piece in pieces:
+        if found and len(piece) <= room and len(found[-1]) < most:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+            room = target
+        room -= len(piece)
+    return [tuple(each) for each in found]
+
+
+def _target(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> int:
+    return max(smallest, -(-sum(map(len, ranges)) // max(1, tasks)))
+
+
 def split(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> list[StreamRange]:
     """Split ranges into about ``tasks`` pieces of even length, none far below ``smallest``.
 
     Every piece lies in one stream. The pieces of a stream are in order, cover its range and do not
     overlap; empty ranges yield none. A stream that is itself below ``smallest`` is one piece.
     """
-    total = sum(map(len, ranges))
-    if not total:
-        return []
-    target = max(smallest, -(-total // max(1, tasks)))
+    target = _target(ranges, tasks, smallest)
     pieces = []
     for each in ranges:
         if not len(each):

@@ -93,7 +93,8 @@ def _answers(
             if not isinstance(event, Msg):
                 link.handle(event)
                 continue
-            number = int(event.subject.removeprefix(before))
+            to = event.subject.removeprefix(before)  # of an abandoned request, perhaps
+            number = int(to) if to.isdigit() else -1
             if first <= number < first + count:
                 answers[number] = event
     return [answers[number] for number in sorted(answers)]

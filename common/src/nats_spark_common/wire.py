@@ -30,6 +30,7 @@ from .protocol import (
     Event,
     Info,
     Msg,
+    frame_length,
     hpub,
     parse,
     pub,
@@ -37,6 +38,9 @@ from .protocol import (
 
 #: Decoding is fastest where a block fits the cache; below a megabyte, fixed costs begin to show.
 BLOCK_BYTES = 1 << 21
+
+#: Bytes within which the first line of a message ends (``max_control_line``, 4,096 by default).
+_LONGEST_LINE = 1 << 13
 
 #: How long a half-filled block waits for more bytes before it is handed out.
 _LULL = 0.005
@@ -132,6 +136,7 @@ class Connection(Closing):
         self._requests = 0
         self._buffer = bytearray(BLOCK_BYTES)
         self._filled = 0
+        self._needed = 0  # bytes of the message whose beginning is in the buffer
 
     def close(self) -> None:
         """Close the socket; harmless when closed already."""
@@ -252,16 +257,23 @@ class Connection(Closing):
         return bytes(memoryview(self._buffer)[: self._filled])
 
     def _wait(self, deadline: float, what: str) -> None:
-        """Receive something; a server that says nothing for a while must answer a ping."""
+        """Receive something, or all of a message that has begun to arrive.
+
+        A server that says nothing for a while must answer a ping.
+        """
         asked = False
+        patience = deadline - time.monotonic()
         while True:
             self._make_room()
             quiet_until = min(deadline, time.monotonic() + _QUIET)
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
-                if not self._pinged or self._buffer[: self._filled] != PONG:
+                asked = False
+                if self._pinged and self._buffer[: self._filled] == PONG:
+                    self._pinged, self._filled = False, 0
+                elif self._filled >= self._needed:
                     return
-                asked = self._pinged = False
-                self._filled = 0
+                else:  # to decode it again with each piece would take quadratic time
+                    deadline = time.monotonic() + patience
             elif time.monotonic() >= deadline:
                 raise TimeoutExpiredError(f"no reply from the server in time for {what}")
             elif asked:
@@ -285,6 +297,7 @@ class Connection(Closing):
         if count and rest:
             self._buffer[:rest] = self._buffer[count : self._filled]
         self._filled = rest
+        self._needed = frame_length(bytes(self._buffer[: min(rest, _LONGEST_LINE)]))
 
     def handle(self, event: Event) -> None:
         """Deal with an operation that is not part of an answer.
@@ -300,6 +313,11 @@ class Connection(Closing):
             raise server_error(event.text)
         elif isinstance(event, Err):
             raise AuthError(f"the server refuses: {event.text}; grant the user this subject")
+
+    def rest(self) -> None:
+        """Nobody uses the connection for a while: let go of what a large message needed."""
+        if not self._filled and len(self._buffer) > BLOCK_BYTES:
+            self._buffer = bytearray(BLOCK_BYTES)
 
     def usable(self) -> bool:
         """Whether an idle connection still stands; answers what the server sent meanwhile."""

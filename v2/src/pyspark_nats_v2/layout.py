@@ -8,7 +8,7 @@ from nats_spark_common.admission import Available, admit
 from nats_spark_common.control import Control
 from nats_spark_common.errors import OptionError, StreamNotFoundError
 from nats_spark_common.jetstream import StreamInfo
-from nats_spark_common.ranges import StreamRange, split
+from nats_spark_common.ranges import StreamRange, shares
 from nats_spark_common.settings import NatsSettings
 
 
@@ -61,5 +61,5 @@ class ByRange:
 
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
-    ) -> list[StreamRange | None]:
-        return [*split(ranges, settings.tasks, settings.min_range)]
+    ) -> list[tuple[StreamRange, ...]]:
+        return shares(ranges, settings.tasks, settings.min_range)

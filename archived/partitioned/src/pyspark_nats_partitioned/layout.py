@@ -26,8 +26,9 @@ class ByStream:
 
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
-    ) -> list[StreamRange | None]:
+    ) -> list[tuple[StreamRange, ...]]:
         prefix = settings.stream_prefix or ""
         numbers = [partition_index(prefix, name) or 0 for name in streams]
         by_number = {partition_index(prefix, each.stream): each for each in ranges}
-        return [by_number.get(number) for number in range(1 + max(numbers, default=-1))]
+        every = range(1 + max(numbers, default=-1))
+        return [(by_number[number],) if number in by_number else () for number in every]

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from ..durations import parse_duration
 from ..errors import OptionError
 from ..option_names import canonical
-from ..option_types import parse_duration, parse_size
+from ..option_types import parse_size
 from ..settings import NatsSettings
 
 _T = TypeVar("_T")

@@ -56,7 +56,7 @@ class BatchReader(DataSourceReader):
                     spans.append(span)
         shares = layout.tasks(spans, infos.keys(), settings)
         # Spark reads a partition even of an empty plan.
-        return [RangePartition(each) for each in shares or [None]]
+        return [RangePartition(each) for each in shares or [()]]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         return read_partition(self._settings, self._projection, partition)

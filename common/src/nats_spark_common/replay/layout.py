@@ -50,8 +50,8 @@ class Layout(Protocol):
 
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
-    ) -> list[StreamRange | None]:
-        """What each task reads, None for nothing.
+    ) -> list[tuple[StreamRange, ...]]:
+        """What each task reads, perhaps nothing.
 
         Args:
             ranges: at most one for each stream.

@@ -15,21 +15,25 @@ from ..settings import NatsSettings
 
 
 class RangePartition(InputPartition):
-    """One range of one stream, or None: a task with nothing to read."""
+    """Ranges of streams, one after the other; none for a task with nothing to read."""
 
-    def __init__(self, span: StreamRange | None) -> None:
-        super().__init__(span)
-        self.span = span
+    def __init__(self, spans: tuple[StreamRange, ...]) -> None:
+        super().__init__(spans)
+        self.spans = spans
 
 
 def read_partition(
     settings: NatsSettings, projection: Projection, partition: InputPartition
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a range, in sequence order. Raises as `read_range` and `decompress` do."""
+    """The rows of the ranges, in sequence order. Raises as `read_range` and `decompress` do."""
     assert isinstance(partition, RangePartition)
-    span = partition.span
-    if span is None:
-        return
+    for span in partition.spans:
+        yield from _read(settings, projection, span)
+
+
+def _read(
+    settings: NatsSettings, projection: Projection, span: StreamRange
+) -> Iterator[pa.RecordBatch]:
     constants = {"stream": span.stream, "domain": settings.domain}
     for messages in read_range(settings, span, projection.fields):
         opened = decompress(

@@ -99,19 +99,21 @@ class _Stored:
     """Messages that a stream has stored.
 
     Attributes:
-        fingerprints: by message id, of the row that it must be; ``None`` for an id of the user's.
-        ids: the same ids.
+        fingerprints: of the rows known by their numbers, by message id.
+        ids: of all messages that count, those of other producers perhaps; some may repeat.
     """
 
-    fingerprints: dict[str, int | None]
+    fingerprints: dict[str, int]
     ids: pa.StringArray
 
     @staticmethod
-    def of(parts: Iterable[dict[str, int | None]]) -> _Stored:
-        found: dict[str, int | None] = {}
+    def of(parts: Iterable[_Stored]) -> _Stored:
+        fingerprints: dict[str, int] = {}
+        ids = [pa.array([], pa.string())]
         for part in parts:
-            found |= part
-        return _Stored(found, pa.array(list(found), pa.string()))
+            fingerprints |= part.fingerprints
+            ids.append(part.ids)
+        return _Stored(fingerprints, pa.concat_arrays(ids))
 
 
 #: What stands, by stream: servers know ids by stream, and so does a user's id.
@@ -265,8 +267,8 @@ class Ledger:
             "newer run of the query, has taken this task over; this attempt stops"
         )
 
-    def _since(self, stream: str, begun: _Begun, at: float) -> Iterator[dict[str, int | None]]:
-        """The messages that a stream has stored since the task began, by their ids."""
+    def _since(self, stream: str, begun: _Begun, at: float) -> Iterator[_Stored]:
+        """The messages that a stream has stored since the task began."""
         try:
             info = self._targets.info(stream)
         except StreamNotFoundError:
@@ -284,21 +286,20 @@ class Ledger:
         if count < info.last_seq - first + 1:
             self._check_window(info, begun, at)
 
-    def _fingerprints(self, messages: Messages, transforms: bool) -> dict[str, int | None]:
+    def _fingerprints(self, messages: Messages, transforms: bool) -> _Stored:
         """The message ids, and for rows known by their numbers what stands under them."""
         offsets, names, values = flat(messages.columns["headers"])
         rows = np.repeat(np.arange(len(messages)), np.diff(offsets))
         contents, subjects = messages.columns["content"], messages.columns["subject"]
-        found: dict[str, int | None] = {}
-        for line in np.flatnonzero(bools(pc.equal(names, MSG_ID))):
-            own: str = values[line].as_py()
-            if own.startswith(self._task.id_prefix):
-                payload = contents[rows[line]].as_py()
-                subject = subjects[rows[line]].as_py()
-                found[own] = hash(payload if transforms else (subject, payload))
-            elif self._user_ids:
-                found[own] = None
-        return found
+        lines = np.flatnonzero(bools(pc.equal(names, MSG_ID)))
+        ids = values.take(pa.array(lines))
+        own = bools(pc.starts_with(ids, self._task.id_prefix))
+        found: dict[str, int] = {}
+        for position in np.flatnonzero(own):
+            row = rows[lines[position]]
+            payload, subject = contents[row].as_py(), subjects[row].as_py()
+            found[ids[position].as_py()] = hash(payload if transforms else (subject, payload))
+        return _Stored(found, ids if self._user_ids else ids.filter(pa.array(own)))
 
     def _check_window(self, info: StreamInfo, begun: _Begun, at: float) -> None:
         """Messages are gone that may have been ours: only the server's memory of ids is left.
@@ -342,7 +343,7 @@ class Ledger:
         known = bools(pc.is_in(ids, value_set=stored.ids))
         for row in np.flatnonzero(known):
             subject, payload = rows.subjects[row].as_py(), rows.payloads[row].as_py()
-            expected = stored.fingerprints[ids[row].as_py()]
+            expected = stored.fingerprints.get(ids[row].as_py())
             if expected not in (None, hash((subject, payload)), hash(payload)):
                 raise ReplayError(
                     f"row {rows.numbers[row]} of partition {self._task.partition} of batch "
