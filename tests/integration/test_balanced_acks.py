@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, RetentionPolicy
 from pyspark.sql.datasource import CaseInsensitiveDict
 
-from nats_spark_common import NatsSettings, OptionError
+from nats_spark_common import DataLossError, NatsSettings, OptionError
 from nats_spark_common.embedded import EmbeddedServer
 from pyspark_nats_balanced import DefaultSource
 from pyspark_nats_balanced.acks import DONE, confirm
@@ -214,6 +215,58 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
         rows += drain(driver, end)
     assert numbers(rows) == list(range(1, 101))
     assert is_settled(admin, stream)
+
+
+@pytest.mark.parametrize("owns", [True, False])
+def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    owns: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Sinks that remember numbers of batches would pass over what comes under them now."""
+    admin.create_stream(stream, retention="workqueue")
+    admin.fill(stream, 100)
+    short = {"max_messages_per_trigger": "40", "reset_on_start": str(owns).lower()}
+    with start(nats_server.url, stream, **short) as driver:
+        first, _ = batch(driver, driver.initial())
+        second, _ = batch(driver, first)
+        driver.latest(second)  # acknowledged
+    with start(nats_server.url, stream, **short) as again:
+        words = r"done up to sequence 80, but this checkpoint only up to 40"
+        if owns:
+            with pytest.raises(DataLossError, match=words):
+                again.latest(first)
+            return
+        again.latest(first)
+    assert re.search(words, caplog.text)
+
+
+@pytest.mark.parametrize("retention", ["limits", "workqueue", "interest"])
+@pytest.mark.parametrize("subjects", [">", "0"])
+def test_a_checkpoint_that_knows_all_is_not_complained_of(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    retention: str,
+    subjects: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nor if messages that the consumer does not want, or that nobody read, are gone."""
+    admin.create_stream(stream, retention=retention)
+    short = {"stream_subjects": f"{stream}.{subjects}", "reset_on_start": "true"}
+    with start(nats_server.url, stream, **short) as driver:
+        position = driver.initial()
+        admin.fill(stream, 95)
+        end, _ = batch(driver, position)
+        driver.latest(end)
+    for how in ("as it was", "purged"):
+        with start(nats_server.url, stream, **short) as again:
+            assert again.latest(end) == end
+        admin.fill(stream, 30 if how == "as it was" else 0)
+        admin.purge(stream)
+    assert "only up to" not in caplog.text
 
 
 def test_a_reset_needs_a_server_that_knows_it(old_nats_server: EmbeddedServer, stream: str) -> None:

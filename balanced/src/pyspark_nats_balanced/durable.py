@@ -52,6 +52,7 @@ class ConsumerInfo:
         delivered: highest stream sequence delivered so far.
         deliveries: the consumer sequence of the last delivery.
         floor: stream sequence up to which everything is acknowledged.
+        acknowledged: ... and the consumer sequence.
         pending: messages that were never delivered yet.
         ack_pending: messages that were delivered and not acknowledged.
         redelivered: of these, how many more than once.
@@ -70,6 +71,7 @@ class ConsumerInfo:
     delivered: int
     deliveries: int
     floor: int
+    acknowledged: int
     pending: int
     ack_pending: int
     redelivered: int
@@ -95,6 +97,7 @@ class ConsumerInfo:
             delivered=int(info["delivered"]["stream_seq"]),
             deliveries=int(info["delivered"]["consumer_seq"]),
             floor=int(info["ack_floor"]["stream_seq"]),
+            acknowledged=int(info["ack_floor"]["consumer_seq"]),
             pending=int(info["num_pending"]),
             ack_pending=int(info["num_ack_pending"]),
             redelivered=int(info["num_redelivered"]),

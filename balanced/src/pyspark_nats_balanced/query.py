@@ -220,12 +220,31 @@ class Query:
             info = durable.ensure()[1]
         elif position.batch and info.created != position.consumer_created:
             self._tell_gone("was deleted and created again", position.deliveries)
+        elif position.batch:
+            self._tell_unknown_acks(position, info)
         if info.max_deliver:
             _log.warning("%s", words.gives_up(durable.stream, durable.name, info.max_deliver))
         self._ack_prefix = position.ack_prefix
         self._info, self._delivered = info, info.delivered
         if not self._settings.ack_none:
             self._keeper = Keeper(self._settings, info.redelivers_after)
+
+    def _tell_unknown_acks(self, position: Offset, info: ConsumerInfo) -> None:
+        """Whether the server knows more to be done than the checkpoint does.
+
+        A checkpoint that has lost its last batch runs another one under its number, which a file
+        sink passes over, because it has written that number already. Other members of the durable
+        acknowledge as well, so only a query that owns it can tell.
+        """
+        known = position.deliveries
+        if info.acknowledged <= int(known.consumer_seqs.max(initial=0)):
+            return
+        last = int(known.seqs.max(initial=0))
+        told = words.unknown_acks(self._durable.stream, self._durable.name, info.floor, last)
+        if self._settings.reset_on_start:
+            loss.tell(self._settings, told)
+        else:
+            _log.warning("%s; other members of the durable do so, too", told)
 
     def _is_stream_of(self, position: Offset, stream: StreamInfo) -> bool:
         """Whether the stream is still the one of a position; if not, nothing of it is known."""

@@ -30,6 +30,17 @@ def other_message(stream: str, seq: int) -> str:
     )
 
 
+def unknown_acks(stream: str, consumer: str, floor: int, known: int) -> str:
+    """The message about acks that the checkpoint knows nothing of."""
+    return (
+        f"consumer {consumer!r} of stream {stream!r} is done up to sequence {floor}, but this "
+        f"checkpoint only up to {known}: if no other member has acknowledged them, the checkpoint "
+        "has lost its last batches (files in offsets and commits), and a sink that remembers "
+        "their numbers passes over what comes under them now. Start a new checkpoint, or set "
+        "nats.fail.on.data.loss=false to go on with this one"
+    )
+
+
 def gives_up(stream: str, consumer: str, max_deliver: int) -> str:
     """The warning about a consumer that does not deliver a message for ever."""
     return (
