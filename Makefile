@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test lint format bench bench-write bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-lowest lint format bench bench-write bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +21,13 @@ demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 
 test: $(STAMP) java ## all tests, against real servers (ARGS="-k name" to choose)
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-lowest: java ## tests with the lowest versions that the packages allow
+	@mkdir -p .cache && scripts/lowest-versions > .cache/lowest.txt
+	@scripts/make-venv .venv-lowest .cache/lowest.txt
+	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest/bin/python .venv-lowest/bin/python -m pytest tests/unit \
+		tests/integration/test_batch.py tests/integration/test_connections.py \
+		tests/integration/test_balanced_query.py tests/integration/test_sink_query.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .
@@ -44,7 +51,7 @@ bench-partitioned: $(STAMP) java ## the same for the partitioned flavor, beside 
 	@$(PYTHON) benchmarks/partitioned.py $(ARGS)
 
 clean: ## remove everything that the targets made
-	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
+	@rm -rf $(VENV) .venv-lowest .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
 		spark-warehouse metastore_db derby.log examples/flights/output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

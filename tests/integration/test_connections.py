@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import signal
 import ssl
@@ -120,6 +121,61 @@ def test_credentials_file(tmp_path: Path) -> None:
     with filled(world.config, user_credentials=str(file)) as server:
         check(server, credential_file=str(file))
         refused(server, "refuses the credentials")
+
+
+def test_credentials_as_text(tmp_path: Path) -> None:
+    world = make_jwt_world()
+    file = tmp_path / "user.creds"
+    file.write_text(world.credentials)
+    with filled(world.config, user_credentials=str(file)) as server:
+        check(server, credential_secret=world.credentials)
+        refused(server, r"nats\.credential\.secret is not a NATS", credential_secret="s3cret")
+
+
+def test_files_travel_with_the_query_where_executors_lack_them(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    world = make_jwt_world()
+    tls = certificates.server_block(", verify: true")
+    paths = {
+        "credential_file": tmp_path / "user.creds",
+        "tls_ca": tmp_path / "ca.pem",
+        "tls_cert": tmp_path / "cert.pem",
+        "tls_key": tmp_path / "key.pem",
+    }
+    paths["credential_file"].write_text(world.credentials)
+    paths["tls_ca"].write_text(certificates.ca.read_text())
+    paths["tls_cert"].write_text(certificates.client_cert.read_text())
+    paths["tls_key"].write_text(certificates.client_key.read_text())
+    named = {f"nats.{name.replace('_', '.')}": str(path) for name, path in paths.items()}
+    context = _context(certificates, client=True)
+    creds = str(paths["credential_file"])
+    with filled(world.config + "\n" + tls, tls=context, user_credentials=creds) as server:
+        settings = NatsSettings.from_options(
+            {"nats.url": server.url, "nats.files.ship": "true", **named}
+        )
+        for path in paths.values():
+            path.unlink()
+        travelled = pickle.loads(pickle.dumps(settings))
+        for secret in ("PRIVATE KEY", "USER NKEY SEED"):
+            assert secret not in repr(travelled)
+        with connect(travelled) as link, Control(travelled) as control:
+            assert link.info.jetstream
+            assert control.stream_info("S").messages == 3
+
+
+def test_tls_files_as_text(certificates: Certificates) -> None:
+    config = certificates.server_block(", verify: true")
+    with filled(config, tls=_context(certificates, client=True)) as server:
+        texts = {
+            "tls_ca_pem": certificates.ca.read_text(),
+            "tls_cert_pem": certificates.client_cert.read_text(),
+            "tls_key_secret": certificates.client_key.read_text(),
+        }
+        check(server, **texts)
+        with pytest.raises(ConnectError, match=r"nats\.tls\.key\.secret.*must be PEM") as caught:
+            check(server, **{**texts, "tls_key_secret": "s3cret"})
+        assert "s3cret" not in str(caught.value)
 
 
 def test_a_file_that_holds_no_credentials_is_refused(tmp_path: Path) -> None:

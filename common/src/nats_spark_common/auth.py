@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from pathlib import Path
+from contextlib import ExitStack
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import nkeys
+from pydantic import SecretStr
 
 from .errors import AuthError, ConnectError
-from .settings import NatsSettings
+from .settings import NatsSettings, read_text
 
 _CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
 
@@ -26,17 +28,35 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     try:
-        if settings.tls_ca:
-            context.load_verify_locations(settings.tls_ca)
-        if settings.tls_cert:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        if settings.tls_ca or settings.tls_ca_pem:
+            context.load_verify_locations(settings.tls_ca, cadata=settings.tls_ca_pem)
+        with ExitStack() as files:
+            cert = settings.tls_cert or _as_file(files, settings.tls_cert_pem)
+            key = settings.tls_key or _as_file(files, _revealed(settings.tls_key_secret))
+            if cert:
+                context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         raise ConnectError(
             f"cannot use the TLS files of nats.tls.ca={settings.tls_ca}, "
-            f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}: {error}; "
-            "they must be PEM files, and the key must belong to the certificate"
+            f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the texts of "
+            f"nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
+            "they must be PEM, and the key must belong to the certificate"
         ) from error
     return context
+
+
+def _as_file(files: ExitStack, text: str | None) -> str | None:
+    """A file with this text, for its owner's eyes, as long as ``files`` is open."""
+    if text is None:
+        return None
+    file = files.enter_context(NamedTemporaryFile("w"))  # noqa: SIM115
+    file.write(text)
+    file.flush()
+    return file.name
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def wants_tls(settings: NatsSettings) -> bool:
@@ -44,7 +64,9 @@ def wants_tls(settings: NatsSettings) -> bool:
     return bool(
         settings.tls_first
         or settings.tls_ca
+        or settings.tls_ca_pem
         or settings.tls_cert
+        or settings.tls_cert_pem
         or any(url.startswith("tls://") for url in settings.url)
     )
 
@@ -59,8 +81,9 @@ def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
     Raises:
         AuthError: the credentials cannot be read, or the server sent no nonce to sign.
     """
-    if settings.credential_file:
-        jwt, seed = _read_credentials(settings.credential_file)
+    credentials = _credentials(settings)
+    if credentials is not None:
+        jwt, seed = credentials
         return {"jwt": jwt, "sig": _sign(seed, nonce)}
     nkey = _nkey_seed(settings)
     if nkey is not None:
@@ -82,8 +105,11 @@ def nats_py_options(settings: NatsSettings) -> dict[str, Any]:
         options["tls_handshake_first"] = settings.tls_first
         if settings.tls_hostname:
             options["tls_hostname"] = settings.tls_hostname
-    if settings.credential_file:
-        options["user_credentials"] = settings.credential_file
+    credentials = _credentials(settings)
+    if credentials is not None:
+        jwt, seed = credentials
+        options["user_jwt_cb"] = jwt.encode
+        options["signature_cb"] = lambda nonce: _sign(seed, nonce).encode()
         return options
     nkey = _nkey_seed(settings)
     if nkey is not None:
@@ -100,28 +126,27 @@ def _nkey_seed(settings: NatsSettings) -> bytes | None:
     if settings.nkey_seed_secret:
         return settings.nkey_seed_secret.get_secret_value().strip().encode()
     if settings.nkey_seed_file:
-        return _read(settings.nkey_seed_file, "nats.nkey.seed.file").strip().encode()
+        return read_text(settings.nkey_seed_file, "nats.nkey.seed.file").strip().encode()
     return None
 
 
-def _read_credentials(path: str) -> tuple[str, bytes]:
-    sections = dict(_CREDS_SECTION.findall(_read(path, "nats.credential.file")))
+def _credentials(settings: NatsSettings) -> tuple[str, bytes] | None:
+    """The JWT and the seed of a credentials file, or of its text."""
+    if settings.credential_secret:
+        option, text = "nats.credential.secret", settings.credential_secret.get_secret_value()
+    elif settings.credential_file:
+        option = f"nats.credential.file={settings.credential_file}"
+        text = read_text(settings.credential_file, "nats.credential.file")
+    else:
+        return None
+    sections = dict(_CREDS_SECTION.findall(text))
     try:
         return sections["NATS USER JWT"], sections["USER NKEY SEED"].encode()
     except KeyError:
         raise AuthError(
-            f"nats.credential.file={path} is not a NATS credentials file: it must hold a "
+            f"{option} is not a NATS credentials file: it must hold a "
             "'NATS USER JWT' and a 'USER NKEY SEED' section (nsc generate creds)"
         ) from None
-
-
-def _read(path: str, option: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError as error:
-        raise AuthError(f"{option}={path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AuthError(f"{option}={path} is not a text file ({error.reason})") from error
 
 
 def _key_pair(seed: bytes) -> nkeys.KeyPair:

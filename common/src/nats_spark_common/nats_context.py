@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from .errors import OptionError
-from .option_names import Layer, with_url
+from .layers import Layer
+from .option_names import with_url
 
 _FIELDS = {
     "url": "url",

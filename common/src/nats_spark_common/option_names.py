@@ -7,12 +7,11 @@ names, and the Scala connectors spell some of theirs both ways.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
-from .durations import parse_duration
 from .errors import OptionError
+from .layers import Layer
 
 PREFIX = "nats."
 
@@ -86,48 +85,6 @@ JVM_ONLY = {
         "names a Java class; remove it, and set nats.tls.ca, nats.tls.cert and nats.tls.key"
     ),
 }
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The settings of one origin, before they are validated.
-
-    Attributes:
-        values: text by field name.
-        origins: how the user named each, for messages.
-        problems: what is wrong with a value, by field name; no matter if another layer's wins.
-        of_url: the fields whose values are part of the layer's ``url``.
-    """
-
-    values: dict[str, str] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    of_url: set[str] = field(default_factory=set)
-
-    def put(self, name: str, value: str, origin: str) -> None:
-        """Add a setting; two names that give it different values are a problem."""
-        if not _same(self.values.get(name, value), value):
-            self.problems[name] = (
-                f"{origin} and {self.origins[name]} mean the same and differ: set one of them"
-            )
-        self.values[name] = value
-        self.origins[name] = origin
-
-    def without(self, names: Collection[str]) -> Layer:
-        """The layer without some of its fields."""
-
-        def rest(of: Mapping[str, str]) -> dict[str, str]:
-            return {name: value for name, value in of.items() if name not in names}
-
-        return Layer(rest(self.values), rest(self.origins), rest(self.problems), self.of_url)
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two texts are one value: ``10`` and ``10s`` are."""
-    try:
-        return one == other or parse_duration(one) == parse_duration(other)
-    except ValueError:
-        return False
 
 
 def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:

@@ -20,9 +20,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .compression import MOST_OPENED
-from .errors import OptionError
+from .errors import AuthError, OptionError
+from .layers import IDENTITY, Layer, one_identity, require_sound
 from .nats_context import context_layer
-from .option_names import Layer, environment_layer, field_option, options_layer
+from .option_names import environment_layer, field_option, options_layer
 from .option_types import (
     ConsumerName,
     Count,
@@ -76,14 +77,25 @@ _CONNECTION_FIELDS = (
     "nkey_seed_secret",
     "nkey_seed_file",
     "credential_file",
+    "credential_secret",
     "tls_ca",
+    "tls_ca_pem",
     "tls_cert",
+    "tls_cert_pem",
     "tls_key",
+    "tls_key_secret",
     "tls_first",
     "tls_hostname",
     "inbox_prefix",
 )
-_FILE_FIELDS = ("nkey_seed_file", "credential_file", "tls_ca", "tls_cert", "tls_key")
+#: Fields that name a file, and those that hold what would stand in it.
+_FILE_FIELDS = {
+    "nkey_seed_file": "nkey_seed_secret",
+    "credential_file": "credential_secret",
+    "tls_ca": "tls_ca_pem",
+    "tls_cert": "tls_cert_pem",
+    "tls_key": "tls_key_secret",
+}
 
 
 class NatsSettings(BaseSettings):
@@ -102,9 +114,16 @@ class NatsSettings(BaseSettings):
     nkey_seed_secret: SecretStr | None = Field(None, description="nkey seed (SU…) itself")
     nkey_seed_file: str | None = Field(None, description="file that holds the nkey seed")
     credential_file: str | None = Field(None, description="credentials file (JWT and nkey seed)")
+    credential_secret: SecretStr | None = Field(None, description="text of a credentials file")
     tls_ca: str | None = Field(None, description="PEM file of the CAs to trust")
     tls_cert: str | None = Field(None, description="PEM file of the client certificate")
     tls_key: str | None = Field(None, description="PEM file of the client certificate's key")
+    tls_ca_pem: str | None = Field(None, description="text of a PEM file of the CAs to trust")
+    tls_cert_pem: str | None = Field(None, description="text of the client certificate's PEM file")
+    tls_key_secret: SecretStr | None = Field(None, description="text of its key's PEM file")
+    files_ship: bool = Field(
+        False, description="read these files in the driver, for executors that do not have them"
+    )
     tls_first: bool = Field(False, description="begin with the TLS handshake, before INFO")
     tls_hostname: str | None = Field(None, description="host name that the certificate must have")
     domain: str | None = Field(None, description="JetStream domain")
@@ -270,8 +289,8 @@ class NatsSettings(BaseSettings):
             layers.append(context_layer(context))
         if flavor == "balanced":
             layers.append(Layer({"max_messages_per_trigger": str(_BALANCED_MAX_MESSAGES)}))
-        layers = _one_identity(layers)
-        _require_sound(layers)
+        layers = one_identity(layers)
+        require_sound(layers)
         token = _LAYERS.set(layers)
         try:
             settings = cls()
@@ -280,7 +299,7 @@ class NatsSettings(BaseSettings):
         finally:
             _LAYERS.reset(token)
         settings._check_files()
-        return settings
+        return settings._with_files() if settings.files_ship else settings
 
     @classmethod
     def settings_customise_sources(
@@ -311,8 +330,16 @@ class NatsSettings(BaseSettings):
     def _check_together(self) -> NatsSettings:
         if self.stream_name and self.stream_pattern:
             raise ValueError("nats.stream.name and nats.stream.pattern exclude each other")
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("nats.tls.cert and nats.tls.key belong together: set both")
+        for name, text in _FILE_FIELDS.items():
+            if getattr(self, name) and getattr(self, text) and name not in IDENTITY:
+                raise ValueError(
+                    f"{field_option(name)} and {field_option(text)} mean the same: set one of them"
+                )
+        if bool(self.tls_cert or self.tls_cert_pem) != bool(self.tls_key or self.tls_key_secret):
+            raise ValueError(
+                "nats.tls.cert and nats.tls.key (or nats.tls.cert.pem and nats.tls.key.secret) "
+                "belong together: set both"
+            )
         identities = [
             option
             for option, given in {
@@ -321,6 +348,7 @@ class NatsSettings(BaseSettings):
                 "nats.nkey.seed.secret": self.nkey_seed_secret,
                 "nats.nkey.seed.file": self.nkey_seed_file,
                 "nats.credential.file": self.credential_file,
+                "nats.credential.secret": self.credential_secret,
             }.items()
             if given
         ]
@@ -340,6 +368,17 @@ class NatsSettings(BaseSettings):
                 f"nats.max.messages.per.trigger={most}"
             )
         return self
+
+    def _with_files(self) -> NatsSettings:
+        """The same with what stands in the files, which executors need not have then."""
+        found: dict[str, Any] = {}
+        for name, text in _FILE_FIELDS.items():
+            path = getattr(self, name)
+            if path:
+                content = read_text(path, field_option(name))
+                secret = text.endswith("secret")
+                found |= {name: None, text: SecretStr(content) if secret else content}
+        return self.model_copy(update=found)
 
     def _check_files(self) -> None:
         for name in _FILE_FIELDS:
@@ -366,47 +405,15 @@ class _LayerSource(PydanticBaseSettingsSource):
 
 _LAYERS: ContextVar[list[Layer]] = ContextVar("_LAYERS", default=[])  # noqa: B039
 
-_IDENTITY = ("user", "password", "token", "nkey_seed_secret", "nkey_seed_file", "credential_file")
 
-
-def _one_identity(layers: list[Layer]) -> list[Layer]:
-    """Who we are comes from the first layer that says it, whole: no mixture of two identities.
-
-    Credentials in a URL count only where the URL does: they are meant for no other server. And a
-    user without a password takes one that stands alone, or beside the same user, further down.
-    """
-    settled: Layer | None = None
-    url_found = False
-    result = []
-    for original in layers:
-        layer = original.without(original.of_url) if url_found else original
-        given = [name for name in _IDENTITY if name in layer.values]
-        if settled is None and given:
-            settled = layer
-        elif settled is not None and given:
-            completes = "password" in given and _completes(layer, settled)
-            layer = layer.without([name for name in given if name != "password" or not completes])
-        url_found = url_found or "url" in layer.values
-        result.append(layer)
-    return result
-
-
-def _completes(layer: Layer, settled: Layer) -> bool:
-    """Whether a layer has the password of the user that the settled one names without."""
-    if "user" not in settled.values or "password" in settled.values:
-        return False
-    others = [
-        name for name in _IDENTITY if name in layer.values and name not in ("user", "password")
-    ]
-    return not others and layer.values.get("user") in (None, settled.values["user"])
-
-
-def _require_sound(layers: list[Layer]) -> None:
-    """Raise ``OptionError`` for a problem of a value that wins."""
-    for name in dict.fromkeys(name for layer in layers for name in layer.problems):
-        winner = next(layer for layer in layers if name in layer.values)
-        if name in winner.problems:
-            raise OptionError(winner.problems[name])
+def read_text(path: str, option: str) -> str:
+    """What stands in a file of keys. Raises ``AuthError`` that names the option."""
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise AuthError(f"{option}={path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AuthError(f"{option}={path} is not a text file ({error.reason})") from error
 
 
 def _words(error: ValidationError, layers: list[Layer]) -> str:
