@@ -8,10 +8,14 @@ from collections.abc import Iterator
 import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
+from pyspark.sql.datasource import CaseInsensitiveDict
 
+import pyspark_nats_balanced
+import pyspark_nats_v2
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin
+from .._support.options import options
 
 
 def load_fails(spark: SparkSession, match: str, **options: str) -> None:
@@ -143,3 +147,95 @@ def test_an_end_in_a_streaming_query(
     query = frame.writeStream.format("noop").start()
     with pytest.raises(Exception, match=r"nats\.end=5 is for batch reads"):
         query.awaitTermination(60)
+
+
+def test_what_is_loaded_by_name_is_the_stream(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    reader = spark.read.format("nats-v2").option("nats.url", nats_server.url)
+    assert reader.load(stream).count() == 3
+    assert reader.option("nats.stream.name", stream).load(stream).count() == 3
+    with pytest.raises(AnalysisException, match=r"load\('OTHER'\) and nats\.stream\.name"):
+        reader.option("nats.stream.name", stream).load("OTHER")
+    with pytest.raises(AnalysisException, match="holds no slash"):
+        spark.read.format("nats-v2").option("nats.url", nats_server.url).load("some/folder")
+
+
+def test_columns_are_named_without_regard_to_case(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.publish(f"{stream}.a", b"one")
+    reader = spark.read.format("nats-v2").option("nats.url", nats_server.url)
+    frame = reader.schema("SUBJECT string, streamseq bigint, Content binary").load(stream)
+    assert frame.columns == ["SUBJECT", "streamseq", "Content"]
+    assert [tuple(row) for row in frame.collect()] == [(f"{stream}.a", 1, b"one")]
+
+
+@pytest.mark.parametrize("option", ["start", "end"])
+def test_a_position_of_a_stream_that_is_not_read(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, option: str
+) -> None:
+    admin.create_stream(stream)
+    load_fails(
+        spark,
+        rf"nats\.{option} names ORDERZ, which is not read: the streams are {stream}",
+        url=nats_server.url,
+        stream_name=stream,
+        **{option: '{"ORDERZ": 1}'},
+    )
+
+
+@pytest.mark.parametrize("flavor", ["v2", "balanced"])
+@pytest.mark.parametrize("wanted", ["other.>", "{}.A", "{}"])
+def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    flavor: str,
+    wanted: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    admin.create_stream(stream, [f"{stream}.a", f"{stream}.b.*"])
+    sources = {"v2": pyspark_nats_v2.DefaultSource, "balanced": pyspark_nats_balanced.DefaultSource}
+
+    def warned(subjects: str) -> bool:
+        caplog.clear()
+        short = {"stream_name": stream, "stream_subjects": subjects, "durable_name": "d"}
+        sources[flavor](CaseInsensitiveDict(options(nats_server.url, **short))).schema()
+        return any("takes none of the subjects of" in each.message for each in caplog.records)
+
+    assert warned(wanted.format(stream))
+    assert warned(f"{stream}.a,{wanted.format(stream)}")
+    assert not warned(f"{stream}.*")
+    assert not warned(f"{stream}.b.x")
+
+
+def test_a_table_of_the_catalog_says_that_it_lost_its_options(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """And a write to one goes nowhere, rather than to a server that nobody named."""
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    view = f"OPTIONS ('nats.url' '{nats_server.url}', 'nats.stream.name' '{stream}')"
+    spark.sql(f"CREATE TABLE t{stream} USING `nats-v2` {view}")
+    try:
+        with pytest.raises(Exception, match=r"no stream is named.*TEMPORARY VIEW"):
+            spark.sql(f"SELECT * FROM t{stream}").count()
+        insert = f"INSERT INTO t{stream} SELECT subject, content, headers, stream, streamSeq, "
+        rest = "timestamp, domain, consumer, consumerSeq, delivered, pending, replyTo FROM v"
+        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW v USING `nats-v2` {view}")
+        assert spark.sql("SELECT * FROM v").count() == 3
+        with pytest.raises(Exception, match=r"nats\.url is not set.*catalog"):
+            spark.sql(insert + rest)
+        assert admin.info(stream).state.messages == 3
+    finally:
+        spark.sql(f"DROP TABLE t{stream}")
+
+
+def test_rows_go_to_no_server_that_nobody_named(spark: SparkSession) -> None:
+    rows = spark.range(1).selectExpr("'a' subject", "'1' content")
+    with pytest.raises(AnalysisException, match=r"nats\.url is not set: name the server"):
+        rows.write.format("nats-v2").mode("append").save()

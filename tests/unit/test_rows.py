@@ -137,7 +137,7 @@ def test_a_projection_keeps_the_users_order_and_decodes_only_what_it_names() -> 
         ("timestamp", TimestampNTZType(), "is timestamp, not timestamp_ntz"),
         ("streamSeq", IntegerType(), "is bigint, not int"),
         ("headers", MapType(StringType(), StringType()), "not map<string,string>"),
-        ("Subject", StringType(), "no column 'Subject'; the columns are subject, content"),
+        ("subjects", StringType(), "no column 'subjects'; the columns are subject, content"),
     ],
 )
 def test_a_schema_that_does_not_fit_is_refused(name: str, kind: object, words: str) -> None:

@@ -382,6 +382,33 @@ def test_the_balanced_flavor_has_a_default_limit() -> None:
     assert NatsSettings.from_options({}, flavor="v2").max_messages_per_trigger is None
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a.b,a.b", ("a.b",)),
+        ("a.>,a.b,c", ("a.>", "c")),
+        ("a.*,a.b.c,a.x", ("a.*", "a.b.c")),
+        ("*.b,a.b", ("*.b",)),
+    ],
+)
+def test_filters_within_others_are_left_out(given: str, kept: tuple[str, ...]) -> None:
+    assert settings(stream_subjects=given).stream_subjects == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("a.*,*.b", r"a\.\* and \*\.b do"),
+        ("a.*.c,a.b.>", r"overlap"),
+        ("k1*", r"in k1\*, a wildcard is part of a token"),
+        ("a.b>", "part of a token"),
+    ],
+)
+def test_filters_that_a_server_would_refuse_are_named(given: str, words: str) -> None:
+    with pytest.raises(OptionError, match=rf"nats\.stream\.subjects=.*{words}"):
+        settings(stream_subjects=given)
+
+
 def test_everything_is_no_filter() -> None:
     assert settings(stream_subjects=">").stream_subjects == ()
 

@@ -20,9 +20,11 @@ from nats_spark_common.errors import (
     UnsupportedConsumerError,
 )
 from nats_spark_common.jetstream import FILTER_SUBJECTS_VERSION, StreamInfo
+from nats_spark_common.loss import tell_unmatched
 from nats_spark_common.positions import AtSequence, AtTime, Latest
 from nats_spark_common.provision import create_stream, stream_config
 from nats_spark_common.settings import NatsSettings
+from nats_spark_common.tables import TABLES
 from nats_spark_common.timestamps import ns_to_rfc3339
 
 _log = logging.getLogger(__name__)
@@ -159,6 +161,7 @@ class Durable(Closing):
             if not self._makes_stream:
                 raise
             return
+        tell_unmatched(settings.stream_subjects, [stream])
         try:
             self.info(stream)
         except ConsumerNotFoundError:
@@ -318,7 +321,7 @@ def check_options(settings: NatsSettings) -> tuple[str, str]:
         given = settings.stream_pattern or ",".join(settings.stream_name) or "not set"
         raise OptionError(
             f"nats.stream.name: nats-balanced reads one stream, and the streams are {given}: "
-            "set nats.stream.name to one stream, and use a query for each"
+            f"set nats.stream.name to one stream, and use a query for each. {TABLES}"
         )
     if not settings.durable_name:
         raise OptionError(

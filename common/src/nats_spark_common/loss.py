@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from .errors import DataLossError, NatsSparkError
 from .jetstream import StreamInfo
 from .settings import NatsSettings
+from .subjects import overlap
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +20,25 @@ def tell(settings: NatsSettings, words: str, kind: type[NatsSparkError] = DataLo
     if settings.fail_on_data_loss:
         raise kind(words)
     _log.warning("%s; going on", words)
+
+
+def tell_unmatched(filters: Iterable[str], streams: Iterable[StreamInfo]) -> None:
+    """Warn of filters that take none of the streams' subjects, in another case perhaps.
+
+    It is no error, since messages may be older than the streams' present subjects. Mirrors, and
+    streams that transform subjects, name none to compare with.
+    """
+    infos = list(streams)
+    if any(info.transforms or not info.subjects for info in infos):
+        return
+    for each in filters:
+        if not any(overlap(each, own) for info in infos for own in info.subjects):
+            _log.warning(
+                "nats.stream.subjects: %s takes none of the subjects of %s: no row will come by it "
+                "(subjects are case-sensitive)",
+                each,
+                "; ".join(f"stream {info.name}, {', '.join(info.subjects)}" for info in infos[:10]),
+            )
 
 
 def lost_messages(info: StreamInfo, first: int, last: int) -> str | None:

@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 
 from .durations import parse_duration
 from .numbered import MOST_NUMBERED
-from .subjects import is_name
+from .subjects import disjoint, is_name
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -53,13 +53,18 @@ def parse_urls(value: Any) -> tuple[str, ...]:
 
 
 def parse_subjects(value: Any) -> tuple[str, ...]:
-    """Filter subjects; ``>`` alone, which takes everything, is no filter."""
+    """Filter subjects, each once; ``>`` alone, which takes everything, is no filter."""
     subjects = parse_list(value)
     for subject in subjects:
         tokens = subject.split(".")
         if "" in tokens or ">" in tokens[:-1] or any(c.isspace() for c in subject):
             raise ValueError("subjects such as orders.eu, orders.* or orders.>")
-    return () if ">" in subjects else subjects
+        if any(len(token) > 1 and set(token) & {"*", ">"} for token in tokens):
+            raise ValueError(
+                f"subjects such as orders.eu, orders.* or orders.>; in {subject}, a wildcard is "
+                "part of a token, but it stands for whole ones"
+            )
+    return () if ">" in subjects else disjoint(subjects)
 
 
 def parse_stream_names(value: Any) -> tuple[str, ...]:

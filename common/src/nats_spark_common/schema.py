@@ -47,6 +47,7 @@ SCHEMA = StructType(
 )
 
 _TYPES: dict[str, DataType] = {field.name: field.dataType for field in SCHEMA}
+_NAMES = {name.lower(): name for name in _TYPES}
 
 
 class Projection:
@@ -58,10 +59,10 @@ class Projection:
 
     def __init__(self, schema: StructType) -> None:
         """Raises ``OptionError`` where the schema is no selection of `SCHEMA`'s columns."""
-        for field in schema:
-            _check_field(field)
+        # Spark tells names apart without regard to case, and shows them as the user wrote them.
+        self._columns = [_checked(field) for field in schema]
         self._arrow: pa.Schema = to_arrow_schema(schema, timezone="UTC")
-        self.fields = MESSAGE_COLUMNS & {field.name for field in schema}
+        self.fields = MESSAGE_COLUMNS & set(self._columns)
 
     def batch(self, messages: Messages, constants: dict[str, Any]) -> pa.RecordBatch:
         """The messages as a record batch; columns that are neither decoded nor constant are null.
@@ -71,27 +72,30 @@ class Projection:
         """
         count = len(messages)
         columns = []
-        for field in self._arrow:
-            if field.name == "streamSeq":
+        for name, field in zip(self._columns, self._arrow, strict=True):
+            if name == "streamSeq":
                 column = pa.array(messages.seqs)
-            elif field.name in messages.columns:
-                column = messages.columns[field.name]
-            elif constants.get(field.name) is not None:
-                column = pa.repeat(pa.scalar(constants[field.name], field.type), count)
+            elif name in messages.columns:
+                column = messages.columns[name]
+            elif constants.get(name) is not None:
+                column = pa.repeat(pa.scalar(constants[name], field.type), count)
             else:
                 column = pa.nulls(count, field.type)
             columns.append(column if column.type == field.type else column.cast(field.type))
         return pa.RecordBatch.from_arrays(columns, schema=self._arrow)
 
 
-def _check_field(field: StructField) -> None:
-    expected = _TYPES.get(field.name)
-    if expected is None:
+def _checked(field: StructField) -> str:
+    """The column that a field names, which must have its type."""
+    name = _NAMES.get(field.name.lower())
+    if name is None:
         raise OptionError(
             f"schema: there is no column {field.name!r}; the columns are {', '.join(_TYPES)}"
         )
+    expected = _TYPES[name]
     if field.dataType.simpleString() != expected.simpleString():
         raise OptionError(
             f"schema: column {field.name!r} is {expected.simpleString()}, "
             f"not {field.dataType.simpleString()}"
         )
+    return name

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pyspark.sql.datasource import DataSourceStreamReader
 from pyspark.sql.types import StructType
 
 from .errors import OptionError
+from .option_names import field_option, given
 from .schema import SCHEMA, Projection
 from .settings import NatsSettings
 from .sink import JetStreamSink
+from .tables import TABLES
 
 
 class FlavorSource(JetStreamSink):
@@ -18,9 +21,11 @@ class FlavorSource(JetStreamSink):
 
     Attributes:
         flavor: its name in ``nats.flavor``; the format is called ``nats-<flavor>``.
+        path_field: the setting that is named by what is given to ``load``.
     """
 
     flavor: ClassVar[str]
+    path_field: ClassVar[str] = "stream_name"
 
     @classmethod
     def name(cls) -> str:
@@ -49,7 +54,27 @@ class FlavorSource(JetStreamSink):
 
     def settings(self) -> NatsSettings:
         """The settings out of Spark's options. Raises ``OptionError``."""
-        return NatsSettings.from_options(self.options, flavor=self.flavor)
+        return NatsSettings.from_options(self._named(), flavor=self.flavor)
+
+    def _named(self) -> Mapping[str, str]:
+        """The options, with what was given to ``load`` as the stream's name.
+
+        Raises ``OptionError`` for a name that contradicts another, or that Spark gave to a table.
+        """
+        path = self.options.get("path")
+        if path is None:
+            return self.options
+        if "/" in path and not given(self.options, self.path_field):
+            raise OptionError(f"load({path!r}): a stream's name holds no slash. {TABLES}")
+        option = field_option(self.path_field)
+        if "/" in path or given(self.options, self.path_field):
+            named = NatsSettings.from_options(self.options).model_dump()[self.path_field]
+            if "/" in path or named in (path, (path,)):
+                return self.options
+            raise OptionError(
+                f"load({path!r}) and {option} name different streams: use one of them"
+            )
+        return {**self.options, option: path}
 
     def check(self, settings: NatsSettings) -> None:
         """Ask the server whether it has what is to be read; raise where it has not."""

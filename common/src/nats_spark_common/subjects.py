@@ -6,6 +6,8 @@ more.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 
 def matches(filter_subject: str, subject: str) -> bool:
     """Whether ``subject`` (which may itself be a filter) lies wholly within ``filter_subject``."""
@@ -48,6 +50,25 @@ def prefix_filter(prefix: str) -> str | None:
     if not tokens or not is_literal(".".join(tokens)):
         return None
     return ".".join([*tokens, ">"])
+
+
+def disjoint(filters: tuple[str, ...]) -> tuple[str, ...]:
+    """The filters without those that lie within others.
+
+    Raises ``ValueError`` where two overlap otherwise: consumers and streams take no such filters.
+    """
+    kept = [
+        each
+        for each in dict.fromkeys(filters)
+        if not any(matches(other, each) for other in filters if other != each)
+    ]
+    for one, other in combinations(kept, 2):
+        if overlap(one, other):
+            raise ValueError(
+                f"subjects that do not overlap, as {one} and {other} do, which a server refuses: "
+                "name narrower ones, or one that takes both"
+            )
+    return tuple(kept)
 
 
 def narrow(filters: tuple[str, ...], extra: str) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from nats_spark_common.errors import OptionError, StreamNotFoundError
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.ranges import StreamRange, shares
 from nats_spark_common.settings import NatsSettings
+from nats_spark_common.tables import TABLES
 
 
 class NamedStreams:
@@ -20,7 +21,7 @@ class NamedStreams:
         if not settings.stream_name and not settings.stream_pattern:
             raise OptionError(
                 "no stream is named: set nats.stream.name to one stream or a comma list, "
-                "or nats.stream.pattern to a glob over stream names"
+                f"or nats.stream.pattern to a glob over stream names. {TABLES}"
             )
         self._names = settings.stream_name
         self._pattern = settings.stream_pattern

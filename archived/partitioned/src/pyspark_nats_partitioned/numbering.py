@@ -10,6 +10,7 @@ from nats_spark_common.errors import OptionError, StreamNotFoundError
 from nats_spark_common.jetstream import StreamInfo
 from nats_spark_common.numbered import partition_index, partition_name, partitions_among, runs
 from nats_spark_common.settings import NatsSettings
+from nats_spark_common.tables import TABLES
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class NumberedStreams:
         if settings.stream_prefix is None:
             raise OptionError(
                 "no streams are named: set nats.stream.prefix to P for streams P-0, P-1, … "
-                "(nats-spark partitions create P … makes such a set)"
+                f"(nats-spark partitions create P … makes such a set). {TABLES}"
             )
         self._prefix = settings.stream_prefix
         self._count = None if settings.num_partitions == "auto" else settings.num_partitions

@@ -11,4 +11,5 @@ class DefaultSource(ReplaySource):
     """The streams ``<prefix>-0 … N-1``; partition i of every batch is stream i, in order."""
 
     flavor = "partitioned"
+    path_field = "stream_prefix"
     layout = ByStream()

@@ -9,7 +9,7 @@ from ..closing import Closing
 from ..control import Control
 from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
 from ..jetstream import StreamInfo
-from ..loss import lost_messages
+from ..loss import lost_messages, tell_unmatched
 from ..positions import AtSequence, AtTime, Earliest, Position, Positions
 from ..settings import NatsSettings
 from .layout import Selection
@@ -48,7 +48,20 @@ class Streams(Closing):
         self._names = None
         infos = self.refresh()
         self._selection.require(infos, self._control)
+        self._check_named(infos)
         return infos
+
+    def _check_named(self, infos: dict[str, StreamInfo]) -> None:
+        """What the options name is there to be read: streams of positions, subjects of filters."""
+        settings = self._settings
+        for option, positions in (("nats.start", settings.start), ("nats.end", settings.end)):
+            others = sorted(positions.per_stream.keys() - infos.keys())
+            if others and not self._selection.grows:
+                raise OptionError(
+                    f"{option} names {', '.join(others)}, which {_is_or_are(others)} not read: the "
+                    f"streams are {', '.join(infos)}"
+                )
+        tell_unmatched(settings.stream_subjects, infos.values())
 
     def refresh(self) -> dict[str, StreamInfo]:
         """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
@@ -150,6 +163,10 @@ class Streams(Closing):
         if isinstance(position, AtTime):
             return self._control.sequence_at(info, position.ns) - 1
         return info.last_seq
+
+
+def _is_or_are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _check_past(option: str, position: AtTime) -> None:

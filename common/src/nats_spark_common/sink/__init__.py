@@ -16,6 +16,7 @@ from pyspark.sql.types import StructType
 from ..errors import OptionError
 from ..option_names import given
 from ..settings import NatsSettings
+from ..tables import TABLES
 from .layout import Layout, layout_of
 from .provision import ensure_stream
 from .writer import BatchWriter, StreamWriter
@@ -49,6 +50,11 @@ class JetStreamSink(DataSource):
 
     def _prepared(self, schema: StructType) -> tuple[NatsSettings, Layout]:
         settings = NatsSettings.from_options(self.options)
+        if "url" not in settings.model_fields_set:
+            raise OptionError(
+                "nats.url is not set: name the server to write to, because rows go to none that "
+                f"nobody named. {TABLES}"
+            )
         layout = layout_of(schema, settings.sink_subject)
         if settings.sink_create_stream:
             ensure_stream(settings)
