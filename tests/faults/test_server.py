@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nats_spark_common import ConnectError
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support import old_server
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
 from .._support.reading import Driver
 from ..conftest import NEW, OLD
 
@@ -70,6 +71,26 @@ def test_an_idle_query_survives_a_restart_of_the_server(own_server: EmbeddedServ
         admin.close()
         end = driver.latest(start)
         assert [row["content"] for row in driver.rows(start, end)] == [b"new"]
+
+
+def test_an_outage_is_told_once_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedServer() as server, closing(Admin(server.url)) as admin:
+        admin.create_stream("S")
+        options = {"nats.url": server.url, "nats.stream.name": "S", "nats.connection.name": "job"}
+        with Driver({**options, "nats.request.timeout": "500ms"}) as driver:
+            start = driver.initial()
+            server.kill()
+            back = threading.Timer(3.0, server.start)
+            back.start()
+            wait_until(lambda: any("is away" in each.message for each in caplog.records))
+            back.join()
+            assert driver.latest(start) == start
+            wait_until(lambda: any("reconnected" in each.message for each in caplog.records))
+            assert driver.latest(start) == start
+    told = [each.message for each in caplog.records if each.name.endswith("outage")]
+    assert [words.partition(":")[0] for words in told] == ["job", "job"]
+    assert "is away" in told[0]
+    assert "reconnected" in told[1]
 
 
 def test_a_server_that_stays_away_is_an_error_after_bounded_retries(

@@ -27,7 +27,10 @@ from .errors import (
     UnsupportedConsumerError,
     UnsupportedStreamError,
 )
+from .logs import configure
 from .settings import NatsSettings
+
+configure()
 
 __all__ = [
     "AuthError",

@@ -16,7 +16,6 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 
@@ -38,6 +37,7 @@ from .jetstream import (
     encode,
     parse_json,
 )
+from .outage import Outage
 from .retry import AWAY, UNREACHED, retrying
 from .settings import NatsSettings
 from .timestamps import LARGEST_NS, ns_to_rfc3339
@@ -86,6 +86,7 @@ class Control(Closing):
         self._answered = False
         self._streams = 0  # of the account, when they were last listed
         self._refused: list[str] = []
+        self._outage = Outage(settings.connection_name)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="nats-control", daemon=True
@@ -263,19 +264,26 @@ class Control(Closing):
 
     def _move(self) -> None:
         """Leave a server that does not answer for another one, if there is any."""
+        self._outage.failed("a request got no answer in time")
         self._note(silence.Degree.LATE)
         server = self._reach().server
         old, settings = self._client, self._settings
         self._client = self._run(self._connect(), settings.connect_timeout + 5)
         # What hangs need not end in time, or at all.
         asyncio.run_coroutine_threadsafe(_end(old), self._loop)
-        _log.info("moved to the NATS server at %s", server.url)
+        self._outage.over(server.url)
 
     async def _connect(self) -> Client:
         async def note(error: Exception) -> None:
-            _log.warning("NATS control connection: %s", error)
             if "permissions violation" in str(error).lower():
                 self._refused.append(str(error).lower())
+                _log.warning("%s: the NATS server says: %s", settings.connection_name, error)
+            else:
+                self._outage.failed(error)
+
+        async def reconnected() -> None:
+            url = client.connected_url
+            self._outage.over(url.netloc if url else "a server")
 
         settings, server = self._settings, self._server
         assert server is not None
@@ -284,19 +292,22 @@ class Control(Closing):
         if server.address not in configured and "tls" in options:
             options.setdefault("tls_hostname", server.name)
         others = silence.by_silence(configured.keys() - {server.address})
-        return await nats.connect(
+        client = Client()
+        await client.connect(
             servers=[server.url, *(configured[each] for each in others)],
             dont_randomize=True,
             name=settings.connection_name,
             error_cb=note,
+            reconnected_cb=reconnected,
             connect_timeout=max(1, round(settings.connect_timeout)),
-            reconnect_time_wait=settings.reconnect_wait,
+            reconnect_time_wait=settings.reconnect_wait,  # type: ignore[arg-type]
             allow_reconnect=settings.allow_reconnect,
             max_reconnect_attempts=-1,
             ping_interval=max(1, round(settings.ping_interval)),
             inbox_prefix=settings.inbox_prefix,
             **options,
         )
+        return client
 
     def _run(self, work: Awaitable[_T], timeout: float) -> _T:
         async def wait() -> _T:
