@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -45,12 +45,16 @@ def all_urls(servers: list[EmbeddedServer]) -> str:
     return ",".join(server.url for server in servers)
 
 
-def creates(admin: Admin, stream: str) -> bool:
+def is_filled(admin: Admin, stream: str) -> bool:
+    """Whether the cluster, which may have to find its leaders yet, takes stream and messages."""
     try:
         admin.create_stream(stream, num_replicas=3)
-    except Exception:  # the cluster has no leader yet
+        admin.fill(stream, 10)
+    except Exception:
+        with suppress(Exception):
+            admin.delete_stream(stream)
         return False
-    return True
+    return admin.info(stream).state.last_seq == 10
 
 
 def publish(servers: list[EmbeddedServer], stream: str) -> int | None:
@@ -71,8 +75,7 @@ def test_a_query_goes_on_when_a_server_hangs(
     servers: list[EmbeddedServer], stream: str, hanging: int, flavor: str
 ) -> None:
     with closing(Admin(servers[0].url)) as admin:
-        wait_until(lambda: creates(admin, stream))
-        admin.fill(stream, 10)
+        wait_until(lambda: is_filled(admin, stream))
     url = all_urls(servers)
     driver = (
         Driver(options(url, stream_name=stream)) if flavor == "v2" else consuming.start(url, stream)

@@ -17,7 +17,7 @@ import numpy as np
 
 from nats_spark_common import retry
 from nats_spark_common.api import ask_anew
-from nats_spark_common.errors import DataLossError
+from nats_spark_common.errors import DataLossError, TimeoutExpiredError
 from nats_spark_common.loss import recreated, tell
 from nats_spark_common.messages import Int64s, Messages, merged
 from nats_spark_common.pool import connection
@@ -150,11 +150,15 @@ def _singly(
     rest = seqs
 
     def read() -> Iterator[Messages]:
-        nonlocal rest
-        with connection(settings) as link:
-            for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
-                yield messages
-                rest = rest[rest > messages.seqs[-1]]
+        nonlocal rest, direct
+        try:
+            with connection(settings) as link:
+                for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
+                    yield messages
+                    rest = rest[rest > messages.seqs[-1]]
+        except TimeoutExpiredError:
+            direct = False  # the replica that is asked next may hang as well
+            raise
 
     yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")
 

@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Awaitable, Coroutine, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
+from itertools import chain, repeat
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -55,6 +56,9 @@ _LAST_WORDS = 5.0
 
 #: Seconds without an answer after which the server must answer a ping.
 _QUIET = 2.0
+
+#: Requests for a state that wait so long for their answer, and no longer, before the next.
+_HASTY = 4
 
 
 class Control(Closing):
@@ -121,20 +125,31 @@ class Control(Closing):
 
     def api_many(self, calls: Iterable[tuple[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
         """Several requests at once; the answers in their order. Raises as `api` does."""
+        asked_for = list(calls)
         requests = [
             (f"{self._prefix}.{call}", b"" if body is None else encode(body))
-            for call, body in calls
+            for call, body in asked_for
         ]
-        timeout = self._settings.request_timeout
+        # One of these is lost if the leader that it went to hangs. Another is known soon.
+        hasty = (
+            _HASTY
+            if all(call.partition(".")[2].startswith("INFO.") for call, _ in asked_for)
+            else 0
+        )
+        timeouts = chain(
+            [min(_QUIET, self._settings.request_timeout)] * hasty,
+            repeat(self._settings.request_timeout),
+        )
 
-        async def ask_all() -> list[bytes | BaseException]:
+        async def ask_all(timeout: float) -> list[bytes | BaseException]:
             asked = (self._client.request(s, p, timeout=timeout) for s, p in requests)
             answers = await asyncio.gather(*asked, return_exceptions=True)
             return [a if isinstance(a, BaseException) else a.data for a in answers]
 
         def attempt() -> list[dict[str, Any]]:
+            timeout = next(timeouts)
             try:
-                answers = self._run(self._watched(ask_all()), timeout + 5)
+                answers = self._run(self._watched(ask_all(timeout)), timeout + 5)
                 parsed = [
                     self._answer(subject, answer)
                     for (subject, _), answer in zip(requests, answers, strict=True)
@@ -234,8 +249,8 @@ class Control(Closing):
             raise AuthError(f"the server refuses: {refused}; grant the user this subject")
         if isinstance(answer, (TimeoutError, nats.errors.TimeoutError)):
             raise TimeoutExpiredError(
-                f"no answer at {subject} within nats.request.timeout="
-                f"{self._settings.request_timeout:g}s"
+                f"no answer at {subject} in time (nats.request.timeout="
+                f"{self._settings.request_timeout:g}s)"
             ) from answer
         raise ConnectError(f"asking {subject}: {type(answer).__name__}: {answer}") from answer
 

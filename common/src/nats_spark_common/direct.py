@@ -19,6 +19,10 @@ from .ranges import StreamRange
 from .settings import NatsSettings
 from .wire import Connection
 
+#: Seconds in which an answer begins, or the replica that the request went to hangs: others do not
+#: know that yet, and the stream's leader answers meanwhile.
+_SOON = 2.0
+
 END_OF_BATCH = 204
 NOT_FOUND = 404
 
@@ -46,7 +50,8 @@ def read(
     mark = _ask(connection, settings, span, cursor, subject)
     answered = 0  # sequence of the answer's last message so far
     while True:
-        block = connection.block(time.monotonic() + settings.request_timeout, subject)
+        patience = settings.request_timeout if answered else min(_SOON, settings.request_timeout)
+        block = connection.block(time.monotonic() + patience, subject)
         decoded = decode(block, mark, span.stream.encode(), fields)
         connection.consume(decoded.consumed)
         for event in decoded.others:

@@ -6,8 +6,9 @@ yielded, over a new connection. An answer that ends early proves nothing, becaus
 gave it may lag; only the stream's leader says that no more messages are there. And where messages
 are missing, the stream's first sequence tells a deletion in its midst from the loss of its head.
 
-Mirrors of a stream may answer direct gets for it (ADR-31). After such an answer the range is read
-from the stream itself, through a consumer, or from its leader if it is a work queue.
+Mirrors of a stream may answer direct gets for it (ADR-31), and a replica that hangs gets them and
+does not answer. Then the range is read from the stream itself, through a consumer, or from its
+leader if it is a work queue.
 """
 
 from __future__ import annotations
@@ -95,6 +96,11 @@ class _RangeReader:
             except OtherStreamError as error:
                 _log.info("%s; reading through a consumer", error)
                 self._fetch = ordered.read
+            except _Lagging:
+                raise
+            except TimeoutExpiredError:
+                self._fetch = ordered.read  # the replica that is asked next may hang as well
+                raise
             except ServerError as error:
                 if error.err_code not in REFUSED_BY_WORK_QUEUE or self._span.filters:
                     raise
