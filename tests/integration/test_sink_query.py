@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyspark.sql.datasource import CaseInsensitiveDict
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
+import pyspark_nats
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.sink.writer import write_task
 from pyspark_nats_v2 import DefaultSource
@@ -189,6 +191,29 @@ def test_a_stream_that_the_environment_names_is_that_of_the_source(
     row = pa.RecordBatch.from_pylist([{"subject": f"{stream}.a", "content": "1"}])
     write_task(writer._settings, writer._layout, new_task(), iter([row]))
     assert admin.info(stream).state.messages == 1
+
+
+def test_a_thread_of_its_own_writes_once_the_session_is_active_in_it(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream)
+    rows = spark.range(5).selectExpr(f"'{stream}.a' subject", "cast(id as string) content")
+
+    def write() -> int:
+        save(rows, nats_server.url)
+        copy(spark, nats_server.url, stream, f"to.{stream}", tmp_path)
+        return admin.info(stream).state.messages
+
+    def activate_and_write() -> int:
+        pyspark_nats.activate(spark)
+        return write()
+
+    make_stream(admin, f"{stream}copy", subjects=[f"to.{stream}.>"])
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises(Exception, match="DATA_SOURCE_NOT_FOUND"):
+            threads.submit(write).result()
+        assert threads.submit(activate_and_write).result() == 5
+    assert admin.info(f"{stream}copy").state.messages == 5
 
 
 def test_overwriting_is_refused(spark: SparkSession, nats_server: EmbeddedServer) -> None:

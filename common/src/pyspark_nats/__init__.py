@@ -5,5 +5,6 @@ Spark finds the source by itself, because the package's name begins with ``pyspa
 """
 
 from .source import DefaultSource
+from .threads import activate
 
-__all__ = ["DefaultSource"]
+__all__ = ["DefaultSource", "activate"]
