@@ -153,6 +153,32 @@ def test_an_existing_consumer_is_used_as_it_is(
     assert consumer(server_admin, stream).config == before
 
 
+def test_an_existing_consumer_is_changed_where_the_options_ask_for_it(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 100)
+    durable(server_admin, stream, max_ack_pending=7, ack_wait=30, filter_subject=f"{stream}.1")
+    short = {
+        "consumer_update": "true",
+        "msg_ack_wait_secs": "90",
+        "stream_subjects": f"{stream}.2",
+        "pull_consumer_max_ack_pending": "500",
+    }
+    source(server.url, stream, **short).schema()
+    with start(server.url, stream, **short) as driver:
+        position, rows = batch(driver, driver.initial())
+        assert numbers(rows) == list(range(3, 101, 10))
+        driver.latest(position)
+    config = consumer(server_admin, stream).config
+    assert (config.ack_wait, config.max_ack_pending) == (90, 500)
+    assert config.filter_subject == f"{stream}.2"
+    with start(server.url, stream, **{**short, "msg_ack_wait_secs": "45"}) as driver:
+        assert driver.latest(position) == position  # a later start changes it as well
+    config = consumer(server_admin, stream).config
+    assert (config.ack_wait, config.max_ack_pending) == (45, 500)
+
+
 @pytest.mark.parametrize(
     ("config", "short", "words"),
     [

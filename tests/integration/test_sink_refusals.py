@@ -62,6 +62,25 @@ def test_a_stream_that_is_not_the_named_one(
     wait_until(lambda: admin.info(stream).state.messages == 9)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_subject_that_only_a_plain_subscriber_takes(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, mode: str
+) -> None:
+    """It takes the message, and does not answer."""
+
+    async def hear(_: Any) -> None:
+        pass
+
+    async def subscribe() -> None:
+        await admin.client.subscribe(f"{stream}.>", cb=hear)
+        await admin.client.flush()
+
+    admin.run(subscribe())
+    named = options(nats_server.url, sink_mode=mode, request_timeout="500ms")
+    with pytest.raises(PublishError, match=rf"'{stream}\.0': no stream takes it"):
+        write(named, numbered(stream, 10))
+
+
 def test_a_subject_without_stream_on_an_old_server(
     old_nats_server: EmbeddedServer, stream: str
 ) -> None:

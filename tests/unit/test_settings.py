@@ -33,6 +33,7 @@ SCALA = {
     "nats.credential.file": (__file__, "credential_file", __file__),
     "nats.stream.name": ("S", "stream_name", ("S",)),
     "nats.stream.subjects": ("a, b.>", "stream_subjects", ("a", "b.>")),
+    "nats.stream.subject": ("a.b", "sink_subject", "a.b"),
     "nats.durable.name": ("d", "durable_name", "d"),
     "nats.num.listeners": ("3", "num_listeners", 3),
     "nats.msg.ack.wait.secs": ("90", "msg_ack_wait_secs", 90.0),

@@ -39,6 +39,13 @@ RESET_VERSION = (2, 14)
 #: ... and can be told to create a consumer only if there is none of its name (ADR-42).
 CREATE_ACTION_VERSION = (2, 10)
 
+#: What can be changed of a consumer besides its filters, and the options that say so.
+_UPDATED = {
+    "ack_wait": "msg_ack_wait_secs",
+    "max_ack_pending": "pull_consumer_max_ack_pending",
+    "max_batch": "pull_consumer_max_batch",
+}
+
 #: Batches whose messages may await their acks at a time, of all queries that share a consumer.
 _BATCHES_PENDING = 4
 
@@ -184,6 +191,7 @@ class Durable(Closing):
             )
             stream = self.stream_info()
         try:
+            self.update(stream)
             return stream, self.info(stream)
         except ConsumerNotFoundError:
             if not settings.js_define_consumer:
@@ -212,8 +220,15 @@ class Durable(Closing):
             ConsumerNotFoundError: it does not exist.
             UnsupportedConsumerError: it cannot be used with these options.
         """
+        info = ConsumerInfo.from_json(self._asked())
+        if stream is not None:
+            self._check_usable(info, stream)
+        return info
+
+    def _asked(self) -> dict[str, Any]:
+        """``CONSUMER.INFO``. Raises ``ConsumerNotFoundError``."""
         try:
-            answer = self._control.api(f"CONSUMER.INFO.{self.stream}.{self.name}")
+            return self._control.api(f"CONSUMER.INFO.{self.stream}.{self.name}")
         except ServerError as error:
             if error.err_code != _CONSUMER_NOT_FOUND:
                 raise
@@ -221,10 +236,30 @@ class Durable(Closing):
                 f"stream {self.stream!r} has no consumer {self.name!r}: check nats.durable.name, "
                 "or create it, or let the source do so (nats.js.define.consumer=true)"
             ) from None
-        info = ConsumerInfo.from_json(answer)
-        if stream is not None:
-            self._check_usable(info, stream)
-        return info
+
+    def update(self, stream: StreamInfo) -> None:
+        """With ``nats.consumer.update``, change the consumer to what the options that are set say.
+
+        Raises ``ConsumerNotFoundError``.
+        """
+        if not self._settings.consumer_update:
+            return
+        known = self._asked()["config"]
+        made = self._config(stream)
+        given = self._settings.model_fields_set
+        changes = {
+            name: made[name]
+            for name, option in _UPDATED.items()
+            if name in made and option in given
+        }
+        config = {**known, **changes}
+        if "stream_subjects" in given:
+            for name in ("filter_subject", "filter_subjects"):
+                config.pop(name, None)
+                config |= {name: made[name]} if name in made else {}
+        if config != known:
+            self._request(config, "update")
+            _log.info("updated consumer %s on stream %s", self.name, self.stream)
 
     def reset(self) -> None:
         """Have what was delivered and not acknowledged delivered again at once."""
@@ -253,7 +288,8 @@ class Durable(Closing):
                 f"{which} has ack_policy {info.ack_policy}, not {wanted}: {remedy}"
             )
         subjects = self._settings.stream_subjects
-        if subjects and set(subjects) != set(info.filters or stream.subjects):
+        updates = self._settings.consumer_update
+        if subjects and not updates and set(subjects) != set(info.filters or stream.subjects):
             raise UnsupportedConsumerError(
                 f"{which} delivers {', '.join(info.filters or stream.subjects)}, but "
                 f"nats.stream.subjects={','.join(subjects)}: remove the option, or name another"
@@ -261,12 +297,8 @@ class Durable(Closing):
 
     def _create(self, stream: StreamInfo) -> None:
         config = self._config(stream)
-        call = f"CONSUMER.DURABLE.CREATE.{self.stream}.{self.name}"
-        request = {"stream_name": self.stream, "config": config}
-        if self._control.server_version >= CREATE_ACTION_VERSION:
-            request["action"] = "create"
         try:
-            self._control.api(call, request)
+            self._request(config, "create")
         except ServerError as error:
             if error.err_code == _CONSUMER_EXISTS:  # somebody was faster
                 return
@@ -280,6 +312,12 @@ class Durable(Closing):
                 error.description,
             ) from None
         _log.info("created consumer %s on stream %s", self.name, self.stream)
+
+    def _request(self, config: dict[str, Any], action: str) -> None:
+        request = {"stream_name": self.stream, "config": config}
+        if self._control.server_version >= CREATE_ACTION_VERSION:
+            request["action"] = action
+        self._control.api(f"CONSUMER.DURABLE.CREATE.{self.stream}.{self.name}", request)
 
     def _config(self, stream: StreamInfo) -> dict[str, Any]:
         settings = self._settings

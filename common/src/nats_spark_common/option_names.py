@@ -43,6 +43,7 @@ ALIASES: dict[str, tuple[str, Callable[[str], str]]] = {
     "nats.pull.consumer.ack.wait": ("msg_ack_wait_secs", _seconds),
     "nats.pull.batch.size": ("msg_fetch_batch_size", _as_is),
     "nats.pull.wait.time": ("msg_receive_wait_millis", _seconds),
+    "nats.stream.subject": ("sink_subject", _as_is),
     "nats.msg.ack.wait.secs": ("msg_ack_wait_secs", _seconds),
     "nats.msg.receive.wait.millis": ("msg_receive_wait_millis", _millis),
     "nats.flush.wait.millis": ("flush_wait_millis", _millis),

@@ -219,6 +219,9 @@ class NatsSettings(BaseSettings):
     ack_none: bool = Field(False, description="balanced: read without acks")
     js_define_stream: bool = Field(True, description="balanced: create a missing stream")
     js_define_consumer: bool = Field(True, description="balanced: create a missing consumer")
+    consumer_update: bool = Field(
+        False, description="balanced: change the consumer at start to what the options say"
+    )
     storage_type: _Storage = Field("file", description="storage of a stream that is created")
     storage_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         1, description="replicas of a stream that is created"
@@ -385,7 +388,8 @@ class NatsSettings(BaseSettings):
             path = getattr(self, name)
             if path and not Path(path).is_file():
                 raise OptionError(
-                    f"{field_option(name)}={path}: there is no such file on this machine"
+                    f"{field_option(name)}={path}: there is no such file on this machine: "
+                    "name one, or leave it out"
                 )
 
 

@@ -383,8 +383,18 @@ class Publisher:
             )
         )
 
+    def _require_streams_of_unanswered(self) -> None:
+        """Raise for a subject that only plain subscribers have: they take it, and do not answer."""
+        for flight in self._flights:
+            missing = flight.missing()
+            if len(missing):
+                self._asked = False
+                self._require_stream(missing.subjects[0].as_py())
+
     def _recover(self, error: NatsSparkError) -> None:
         """After a lost connection: everything that is not acknowledged is to be sent again."""
+        if isinstance(error, TimeoutExpiredError):
+            self._require_streams_of_unanswered()
         self._fail(error)
         if self._link is not None:
             if isinstance(error, TimeoutExpiredError):
