@@ -20,7 +20,7 @@ demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
 
 test: $(STAMP) java ## all tests, against real servers (ARGS="-k name" to choose)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)  # they wait more than they work
 
 test-lowest: java ## tests with the lowest versions that the packages allow
 	@mkdir -p .cache && scripts/lowest-versions > .cache/lowest.txt

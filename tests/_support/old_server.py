@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CACHE = Path(__file__).resolve().parents[2] / ".cache" / "old-nats-server"
@@ -25,7 +28,9 @@ def find() -> Path:
         return Path(named)
     binary = _CACHE / "usr" / "sbin" / "nats-server"
     if not binary.exists():
-        _unpack()
+        with _alone():
+            if not binary.exists():
+                _unpack()
     if not binary.exists():
         raise NotAvailableError(f"Debian's package holds no {binary.relative_to(_CACHE)}")
     version = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stdout
@@ -37,10 +42,18 @@ def find() -> Path:
     return binary
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other process of the tests unpacks meanwhile."""
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _unpack() -> None:
     if shutil.which("apt-get") is None:
         raise NotAvailableError("Debian's apt-get is not on this machine")
-    _CACHE.mkdir(parents=True, exist_ok=True)
     if _run("apt-get", "download", "nats-server") and os.geteuid() == 0:
         _run("apt-get", "update")
         _run("apt-get", "download", "nats-server")

@@ -92,14 +92,14 @@ def test_too_few_messages_wait_no_longer_than_the_delay(
 ) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 9)
-    wait = {"nats.min.messages.per.trigger": "10", "nats.max.trigger.delay": "300ms"}
+    wait = {"nats.min.messages.per.trigger": "10", "nats.max.trigger.delay": "2s"}
     with Driver({**options, **wait}) as driver:
         start = driver.initial()
         begun = time.monotonic()
         assert driver.latest(start) == start
         while driver.latest(start) == start:
             assert time.monotonic() - begun < 10
-        assert time.monotonic() - begun >= 0.2
+        assert time.monotonic() - begun >= 1.0
 
 
 def test_without_limits_a_batch_takes_everything(

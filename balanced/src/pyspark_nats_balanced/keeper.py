@@ -115,7 +115,7 @@ class Keeper:
         try:
             if self._link is None or not self._link.usable():
                 self._drop()
-                self._link = connect(self._settings, self._also)
+                self._link = connect(self._hasty(), self._also)
                 self._also = self._link.info.connect_urls
             # Unconfirmed, they could vanish in a connection whose other end is gone.
             timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _LEAST_WAIT))
@@ -128,6 +128,11 @@ class Keeper:
         except BaseException:
             self._drop()
             raise
+
+    def _hasty(self) -> NatsSettings:
+        """The settings, with less patience for a server than there is until the next beat."""
+        patience = min(self._settings.connect_timeout, max(self.interval, _LEAST_WAIT))
+        return self._settings.model_copy(update={"connect_timeout": patience})
 
     def _drop(self) -> None:
         if self._link is not None:
