@@ -27,7 +27,7 @@ test-lowest: java ## tests with the lowest versions that the packages allow
 	@scripts/make-venv .venv-lowest .cache/lowest.txt
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest/bin/python .venv-lowest/bin/python -m pytest tests/unit \
 		tests/integration/test_batch.py tests/integration/test_connections.py \
-		tests/integration/test_balanced_query.py tests/integration/test_sink_query.py $(ARGS)
+		tests/integration/test_balanced_query.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .
