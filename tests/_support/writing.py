@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -102,6 +103,16 @@ def crashing(rows: list[Row], after: int) -> Iterator[pa.RecordBatch]:
     """The rows in batches of 100, and a crash after so many of them."""
     yield from batches(rows[:after], batch_rows=100)
     raise Crash
+
+
+def stood(admin: Admin, stream: str, count: int) -> int:
+    """How many of the first rows are stored, those ``count`` that a crash may have cut off."""
+    last, since = -1, time.monotonic()
+    while last < count and time.monotonic() - since < 2.0:
+        now = admin.info(stream).state.last_seq
+        last, since = (now, time.monotonic()) if now != last else (last, since)
+        time.sleep(0.02)
+    return last
 
 
 def begin(url: str, rows: list[Row], after: int, task: TaskId, **more: str) -> None:

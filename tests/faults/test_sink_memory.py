@@ -17,7 +17,7 @@ from nats_spark_common.errors import ReplayError
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
-from .._support.writing import begin, exactly, make_stream, new_task, numbered, write
+from .._support.writing import begin, exactly, make_stream, new_task, numbered, stood, write
 
 ROWS, STOOD, LEFT = 200, 150, 100
 #: Streams that messages leave: consumers take them, or newer ones replace them.
@@ -51,6 +51,7 @@ def test_a_server_that_has_restarted_proves_nothing(stream: str, leaving: str, h
 
 def consume(admin: Admin, stream: str) -> None:
     """As a consumer of a work queue would."""
+    assert stood(admin, stream, STOOD) == STOOD
     admin.purge(stream, seq=LEFT + 1)
     assert admin.info(stream).state.first_seq == LEFT + 1
 

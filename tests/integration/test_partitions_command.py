@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -494,6 +495,7 @@ def test_rates_are_those_between_two_looks(
 
     def sleep(seconds: float) -> None:
         waited.append(seconds)
+        time.sleep(seconds)  # two looks are no moments: the pause must be long beside them
         admin.publish_many((f"{stream}.k{i}.x", b"") for i in range(20))
         wait_for(admin, stream, 30)
 
