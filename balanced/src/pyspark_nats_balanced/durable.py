@@ -237,13 +237,13 @@ class Durable(Closing):
                 "or create it, or let the source do so (nats.js.define.consumer=true)"
             ) from None
 
-    def update(self, stream: StreamInfo) -> None:
+    def update(self, stream: StreamInfo) -> bool:
         """With ``nats.consumer.update``, change the consumer to what the options that are set say.
 
-        Raises ``ConsumerNotFoundError``.
+        Returns whether it was changed. Raises ``ConsumerNotFoundError``.
         """
         if not self._settings.consumer_update:
-            return
+            return False
         known = self._asked()["config"]
         made = self._config(stream)
         given = self._settings.model_fields_set
@@ -257,9 +257,11 @@ class Durable(Closing):
             for name in ("filter_subject", "filter_subjects"):
                 config.pop(name, None)
                 config |= {name: made[name]} if name in made else {}
-        if config != known:
-            self._request(config, "update")
-            _log.info("updated consumer %s on stream %s", self.name, self.stream)
+        if config == known:
+            return False
+        self._request(config, "update")
+        _log.info("updated consumer %s on stream %s", self.name, self.stream)
+        return True
 
     def reset(self) -> None:
         """Have what was delivered and not acknowledged delivered again at once."""

@@ -94,7 +94,7 @@ class Keeper:
         self._drop()
 
     def _beat(self, prefix: str, held: Deliveries) -> None:
-        """Tell the server, over a new connection where the one that stands has gone silent."""
+        """Tell the server, over a new connection if the present one has gone silent."""
         try:
             self._tell(prefix, held)
         except NatsSparkError as error:
@@ -120,12 +120,9 @@ class Keeper:
             # Unconfirmed, they could vanish in a connection whose other end is gone.
             timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _LEAST_WAIT))
             confirm(self._link, prefix, held, IN_PROGRESS, timeout)
-        except TimeoutExpiredError:
-            if self._link is not None:
+        except BaseException as error:
+            if self._link is not None and isinstance(error, TimeoutExpiredError):
                 silence.note(self._link.server.address)
-            self._drop()
-            raise
-        except BaseException:
             self._drop()
             raise
 

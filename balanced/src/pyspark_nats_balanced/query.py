@@ -215,8 +215,7 @@ class Query:
         self._done, self._newest = position.done, position.newest
         self._is_stream_of(position, stream)
         info = self._find(stream)
-        if info is not None and position.batch:
-            durable.update(stream)
+        if info is not None and position.batch and durable.update(stream):
             info = durable.info(stream)
         if info is None:
             self._tell_gone("no longer exists", position.deliveries)

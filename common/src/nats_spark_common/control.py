@@ -42,7 +42,7 @@ from .outage import Outage
 from .retry import AWAY, UNREACHED, retrying
 from .settings import NatsSettings
 from .timestamps import LARGEST_NS, ns_to_rfc3339
-from .wire import Connection, Server
+from .wire import QUIET, Connection, Server
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -54,10 +54,7 @@ _LIST_FROM, _LIST_TO = 16, 4
 #: Seconds in which a connection that is given up may end.
 _LAST_WORDS = 5.0
 
-#: Seconds without an answer after which the server must answer a ping.
-_QUIET = 2.0
-
-#: Requests for a state that wait so long for their answer, and no longer, before the next.
+#: Requests for a state that wait for their answer no longer than `QUIET` before the next.
 _HASTY = 4
 
 
@@ -137,7 +134,7 @@ class Control(Closing):
             else 0
         )
         timeouts = chain(
-            [min(_QUIET, self._settings.request_timeout)] * hasty,
+            [min(QUIET, self._settings.request_timeout)] * hasty,
             repeat(self._settings.request_timeout),
         )
 
@@ -257,9 +254,9 @@ class Control(Closing):
     async def _watched(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await the work, as long as the server answers pings. Raises ``TimeoutError``."""
         task = asyncio.ensure_future(work)
-        while not (await asyncio.wait([task], timeout=_QUIET))[0]:
+        while not (await asyncio.wait([task], timeout=QUIET))[0]:
             try:
-                await self._client.flush(timeout=math.ceil(_QUIET))
+                await self._client.flush(timeout=math.ceil(QUIET))
             except (nats.errors.Error, TimeoutError):
                 if not task.done():
                     task.cancel()

@@ -71,13 +71,7 @@ _BALANCED_MAX_MESSAGES = 100_000
 #: Fields that say how to reach the server, and as whom.
 _CONNECTION_FIELDS = (
     "url",
-    "user",
-    "password",
-    "token",
-    "nkey_seed_secret",
-    "nkey_seed_file",
-    "credential_file",
-    "credential_secret",
+    *IDENTITY,
     "tls_ca",
     "tls_ca_pem",
     "tls_cert",

@@ -64,16 +64,16 @@ class FlavorSource(JetStreamSink):
         path = self.options.get("path")
         if path is None:
             return self.options
-        if "/" in path and not given(self.options, self.path_field):
-            raise OptionError(f"load({path!r}): a stream's name holds no slash. {TABLES}")
         option = field_option(self.path_field)
-        if "/" in path or given(self.options, self.path_field):
-            named = NatsSettings.from_options(self.options).model_dump()[self.path_field]
+        if given(self.options, self.path_field):
+            named = getattr(NatsSettings.from_options(self.options), self.path_field)
             if "/" in path or named in (path, (path,)):
                 return self.options
             raise OptionError(
                 f"load({path!r}) and {option} name different streams: use one of them"
             )
+        if "/" in path:
+            raise OptionError(f"load({path!r}): a stream's name holds no slash. {TABLES}")
         return {**self.options, option: path}
 
     def check(self, settings: NatsSettings) -> None:

@@ -46,7 +46,7 @@ _LONGEST_LINE = 1 << 13
 _LULL = 0.005
 
 #: A server that says nothing for so long, though it was asked something, must answer a ping.
-_QUIET = 2.0
+QUIET = 2.0
 
 #: A server that takes nothing for so long is as good as gone.
 _SEND_SECONDS = 10.0
@@ -265,7 +265,7 @@ class Connection(Closing):
         patience = deadline - time.monotonic()
         while True:
             self._make_room()
-            quiet_until = min(deadline, time.monotonic() + _QUIET)
+            quiet_until = min(deadline, time.monotonic() + QUIET)
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
                 asked = False
                 if self._pinged and self._buffer[: self._filled] == PONG:

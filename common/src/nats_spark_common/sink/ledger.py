@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from ..settings import NatsSettings
 from .bucket import Bucket
 from .columns import bools
 from .headers import MSG_ID, flat
-from .processes import holders
+from .processes import process_ids
 from .rows import Rows
 from .targets import Targets
 
@@ -85,7 +85,7 @@ class _Begun:
         seq: its last sequence.
         created: tells a recreated stream apart.
         at: seconds since the epoch.
-        holders: as `processes.holders`.
+        holders: ids of the server processes that held it in step, by the servers' names.
     """
 
     seq: int
@@ -243,8 +243,14 @@ class Ledger:
 
     def _begin(self, new: dict[str, StreamInfo]) -> dict[str, _Begun]:
         at = time.time()
+        ids = process_ids(self._settings, {each for info in new.values() for each in info.servers})
         return {
-            name: _Begun(info.last_seq, info.created, at, holders(self._settings, info))
+            name: _Begun(
+                info.last_seq,
+                info.created,
+                at,
+                {server: ids[server] for server in info.servers if server in ids},
+            )
             for name, info in new.items()
         }
 
@@ -307,8 +313,7 @@ class Ledger:
         A server that has restarted since remembers the ids of stored messages only.
         """
         within = time.time() - at + _CLOCK_MARGIN < info.duplicate_window
-        leader = info.servers[:1]
-        now = holders(self._settings, replace(info, servers=leader)) if within else {}
+        now = process_ids(self._settings, info.servers[:1]) if within else {}
         if now and now.items() <= begun.holders.items():
             return
         why = (

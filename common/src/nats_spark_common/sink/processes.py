@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterable
 
 from ..errors import NatsSparkError, TimeoutExpiredError
-from ..jetstream import StreamInfo
 from ..pool import connection
 from ..protocol import Msg, header_status, parse
 from ..settings import NatsSettings
@@ -27,18 +27,18 @@ _PING = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 _FIRST_ANSWER, _NEXT_ANSWER = 1.0, 0.2
 
 
-def holders(settings: NatsSettings, info: StreamInfo) -> dict[str, str]:
-    """The ids of the server processes that hold a stream and are in step, by the servers' names.
+def process_ids(settings: NatsSettings, servers: Iterable[str]) -> dict[str, str]:
+    """The ids of the servers' present processes, by the servers' names.
 
     A server that is away, or beyond a leaf node, is missing, and so are all if the user may not
     ask.
     """
-    wanted = set(info.servers)
+    wanted = set(servers)
     try:
         with connection(settings) as link:
             return _collect(link, wanted) if wanted else {}
     except (NatsSparkError, ValueError, LookupError) as error:
-        _log.info("the servers of stream %s do not tell their ids: %s", info.name, error)
+        _log.info("servers %s do not tell their ids: %s", ", ".join(sorted(wanted)), error)
         return {}
 
 
