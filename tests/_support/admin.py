@@ -160,7 +160,7 @@ class Admin:
         return self.run(read())
 
 
-def wait_until(condition: Any, seconds: float = 20.0, every: float = 0.02) -> Any:
+def wait_until(condition: Any, seconds: float = 60.0, every: float = 0.02) -> Any:
     """Await a condition's truth and return its value; fail the test where it does not come."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -50,7 +50,7 @@ def kill_at(moment: Callable[[], bool], folder: Path, module: str, *arguments: s
     with victim(folder, module, *arguments) as process:
         wait_until(
             lambda: process.poll() is not None or moment(),
-            seconds=120,
+            seconds=300,  # beside other tests, a batch takes a multiple of its time
             every=0.001,
         )
         assert process.poll() is None, (folder / "log").read_text()[-3000:]
@@ -85,7 +85,7 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
         "it finished before it was killed"
     )
     with victim(tmp_path, "victim", nats_server.url, stream, str(tmp_path), "now") as process:
-        assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
     rows = spark.read.parquet(str(tmp_path / "rows")).collect()
     assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT + 1))
     assert all(int(bytes(r.content).rstrip(b".")) == r.streamSeq - 1 for r in rows)

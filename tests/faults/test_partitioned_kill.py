@@ -48,7 +48,7 @@ def test_a_key_keeps_its_order_and_its_task_however_often_the_driver_is_killed(
         kill_at(in_a_new_batch, tmp_path, *arguments, "on")
     assert offsets_logged(checkpoint) < COUNT // 3000 - 1, "it finished before it was killed"
     with victim(tmp_path, *arguments, "now") as process:
-        assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
 
     rows = spark.read.parquet(str(tmp_path / "rows")).orderBy("batch", "row").collect()
     by_key: dict[str, list[int]] = {}

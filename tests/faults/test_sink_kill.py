@@ -63,7 +63,7 @@ def test_a_driver_that_is_killed_between_its_first_publish_and_sparks_commit(
                 lambda known=known, process=process: (
                     written(admin, stream) > known or process.poll() is not None
                 ),
-                seconds=90,
+                seconds=200,
                 every=0.002,
             )
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
@@ -72,7 +72,7 @@ def test_a_driver_that_is_killed_between_its_first_publish_and_sparks_commit(
         logged = offsets_logged(tmp_path / mode)
         assert logged < COUNT // 10_000 - 1, "it finished before it was killed"
     with victim(tmp_path, *arguments, "now") as process:
-        assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
     check(admin, stream)
 
 
@@ -88,11 +88,11 @@ def test_workers_that_are_killed_in_the_midst_of_a_task(
             known = written(admin, stream)
             wait_until(
                 lambda known=known: written(admin, stream) > known or process.poll() is not None,
-                seconds=90,
+                seconds=200,
                 every=0.001,
             )
             killed += kill_a_writer(process.pid, nats_server.port)
-        assert process.wait(180) == 0, (tmp_path / "log").read_text()[-3000:]
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
     assert killed == KILLS
     check(admin, stream)
 

@@ -112,7 +112,7 @@ def test_a_recipe_works_as_printed(
         env={**BARE, "PATH": path, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=400,
     )
     result = next((line for line in done.stdout.splitlines() if line.startswith("RESULT")), "")
     assert result, done.stderr[-3_000:]
