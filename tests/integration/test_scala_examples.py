@@ -205,7 +205,9 @@ def prepare_v2_position(admin: Admin) -> None:
     make_stream(admin, "my-stream", subjects=["my.stream.data"])
     for number in range(COUNT):
         admin.publish("my.stream.data", b"%d" % number)
-    admin.api("CONSUMER.CREATE.my-stream", stream_name="my-stream", config=V2_DURABLE)
+    admin.api(
+        "CONSUMER.DURABLE.CREATE.my-stream.my-stream", stream_name="my-stream", config=V2_DURABLE
+    )
     acknowledge(admin, "my-stream", "my-stream", 4)
 
 
