@@ -8,11 +8,13 @@ READMEs promise to those who take over the position of a Scala query, or write r
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyspark
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
@@ -165,6 +167,37 @@ def test_what_of_the_v2_example_needs_another_value_says_so(
     reader = spark.read.format("nats-v2").options(**at(nats_server), **V2_SOURCE)
     with pytest.raises(Exception, match=rf"{option}.*{words}"):
         reader.option(option, "changeme").load()
+
+
+PROGRAM = """
+val at = Map("nats.host" -> "127.0.0.1", "nats.port" -> "{port}")
+val read = spark.readStream.format("natsJS").options(at).option("nats.stream.prefix", "P").load()
+read.selectExpr("concat('done.', subject) as subject", "content")
+  .writeStream.format("org.apache.spark.sql.nats").options(at)
+  .option("checkpointLocation", "{checkpoint}")
+  .trigger(org.apache.spark.sql.streaming.Trigger.AvailableNow).start().awaitTermination()
+System.exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")  # which names the Python of the workers in the environment
+def test_a_program_in_scala_reads_and_writes(own: EmbeddedServer, tmp_path: Path) -> None:
+    program = tmp_path / "program.scala"
+    program.write_text(PROGRAM.format(port=own.port, checkpoint=tmp_path / "checkpoint"))
+    shell = Path(pyspark.__file__).parent / "bin" / "spark-shell"
+    with closing(Admin(own.url)) as admin:
+        make_stream(admin, "P-0", subjects=["subject.0"])
+        make_stream(admin, "DONE", subjects=["done.>"])
+        for _ in range(COUNT):
+            admin.publish("subject.0", b"Msg")
+        command = [str(shell), "--master", "local[2]", "-I", str(program)]
+        command += ["--conf", "spark.ui.enabled=false"]
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180
+        )
+        stored = [m.subject for m in admin.read_all("DONE")]
+        assert stored == ["done.subject.0"] * COUNT, result.stdout + result.stderr
 
 
 # Taking over the position of a Scala query.
