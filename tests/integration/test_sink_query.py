@@ -152,7 +152,7 @@ def test_the_rows_of_an_aggregation_are_published_in_complete_mode(
         (["'1' content"], "no column 'subject'.*nats.sink.subject"),
         (["'a' subject"], "no column 'content'"),
         (["'a' subject", "1 content"], "'content' is int, not binary or string: cast it"),
-        (["'a' subject", "'1' content", "'1' data"], "both 'content' and 'data'"),
+        (["'a' subject", "'1' content", "'1' data"], "'content' and 'data' are both the payload"),
         (["'a' subject", "'1' content", "'x' contents"], "did you mean 'content'"),
         (["'a' subject", "'1' content", "map('a', 1) headers"], "'headers' is map<string,int>"),
         (["1 subject", "'1' content"], "'subject' is int, not string"),
@@ -164,6 +164,43 @@ def test_a_schema_that_does_not_fit_is_told_before_anything_is_written(
 ) -> None:
     with pytest.raises(Exception, match=words):
         save(spark.range(1).selectExpr(*columns), nats_server.url)
+
+
+DROP = {"sink_unknown_columns": "drop"}
+
+
+def test_unknown_columns_are_dropped_on_request(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    target = f"{stream}copy"
+    admin.create_stream(stream)
+    admin.create_stream(target)
+    rows = spark.range(3).selectExpr("id", f"'{stream}.a' subject", "'1' content", "now() seen")
+    save(rows, nats_server.url, **DROP)
+    assert [m.payload for m in admin.read_all(stream)] == [b"1"] * 3
+    frame = (
+        spark.readStream.format("nats-v2")
+        .option("nats.url", nats_server.url)
+        .load(stream)
+        .selectExpr(f"concat('{target}.', subject) subject", "content", "struct(*) whole")
+    )
+    writer = frame.writeStream.format("nats-v2").options(**named(**DROP))
+    writer = writer.option("nats.url", nats_server.url).option("checkpointLocation", str(tmp_path))
+    writer.trigger(availableNow=True).start().awaitTermination()
+    assert [m.payload for m in admin.read_all(target)] == [b"1"] * 3
+
+
+def test_the_batches_of_a_query_warn_once_of_dropped_columns(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    schema = StructType().add("subject", "string").add("content", "string").add("amount", "integer")
+    for query in ("first", "second"):
+        options = {"nats.url": nats_server.url, "checkpointLocation": str(tmp_path / query)}
+        for _ in range(3):
+            sink = DefaultSource(CaseInsensitiveDict({**options, **named(**DROP)}))
+            sink.streamWriter(schema, overwrite=False)
+    warnings = [each.getMessage() for each in caplog.records]
+    assert warnings == ["nats.sink.unknown.columns=drop: the sink does not write 'amount'"] * 2
 
 
 def test_a_writer_names_the_one_stream_that_may_store_its_rows(

@@ -43,3 +43,11 @@ def test_a_flavor_is_installed_with_common_and_no_other_flavor(name: str) -> Non
 
 def test_common_imports_no_flavor() -> None:
     assert not imported(ROOT / "common") & FLAVORS.keys()
+
+
+@pytest.mark.parametrize("folder", [ROOT / "common", *FLAVORS.values()])
+def test_every_package_of_a_distribution_is_in_its_wheel(folder: Path) -> None:
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    listed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    found = {path.parent for path in (folder / "src").glob("*/__init__.py")}
+    assert {folder / each for each in listed} == found

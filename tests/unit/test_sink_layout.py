@@ -109,9 +109,11 @@ def test_two_columns_that_differ_in_case_only_are_refused(name: str) -> None:
         layout_of(schema(*columns), "orders")
 
 
-def test_both_names_of_the_payload_at_once_are_refused() -> None:
-    with pytest.raises(OptionError, match="both 'content' and 'data'"):
-        layout_of(schema(("subject", S), ("content", B), ("data", B)), None)
+@pytest.mark.parametrize("drop_unknown", [False, True])
+def test_both_names_of_the_payload_at_once_are_refused(drop_unknown: bool) -> None:
+    both = schema(("subject", S), ("content", B), ("data", B))
+    with pytest.raises(OptionError, match=r"'content' and 'data' are both.*drop\('content'\)"):
+        layout_of(both, None, drop_unknown=drop_unknown)
 
 
 def test_a_payload_is_needed() -> None:
@@ -129,6 +131,31 @@ def test_a_subject_is_needed_from_somewhere(default: str | None) -> None:
 def test_a_column_that_is_no_part_of_a_message_is_refused(name: str) -> None:
     with pytest.raises(OptionError, match=f"column '{name}' is no part of a message"):
         layout_of(schema(("subject", S), ("content", B), (name, S)), None)
+
+
+def test_the_error_names_all_unknown_columns_and_the_option_that_drops_them() -> None:
+    columns = schema(("subject", S), ("content", B), ("amount", S), ("region", S))
+    with pytest.raises(
+        OptionError, match=r"columns 'amount', 'region' are.*nats\.sink\.unknown\.columns=drop"
+    ):
+        layout_of(columns, None)
+
+
+def test_unknown_columns_are_dropped_on_request() -> None:
+    columns = schema(("Amount", LongType()), ("subject", S), ("content", B), ("amount", S))
+    found = layout_of(columns, None, drop_unknown=True)
+    assert found == Layout(1, 2, None, None, ("Amount", "amount"))
+
+
+def test_columns_of_a_read_are_not_reported_as_dropped() -> None:
+    assert layout_of(SCHEMA, None, drop_unknown=True).dropped == ()
+
+
+@pytest.mark.parametrize("missing", ["subject", "content"])
+def test_dropping_unknown_columns_does_not_make_a_part_of_a_message_optional(missing: str) -> None:
+    columns = [(name, S) for name in ("subject", "content", "amount") if name != missing]
+    with pytest.raises(OptionError, match=f"no column '{missing}'"):
+        layout_of(schema(*columns), None, drop_unknown=True)
 
 
 @pytest.mark.parametrize(

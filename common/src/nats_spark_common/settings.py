@@ -62,6 +62,7 @@ _Flavor = Annotated[Literal["v2", "balanced", "partitioned"], BeforeValidator(_l
 _SinkMode = Annotated[
     Literal["at-least-once", "best-effort", "exactly-once"], BeforeValidator(_lower)
 ]
+_UnknownColumns = Annotated[Literal["fail", "drop"], BeforeValidator(_lower)]
 _Retention = Annotated[Literal["limits", "interest", "workqueue"], BeforeValidator(_lower)]
 _Bucket = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 _Storage = Annotated[Literal["file", "memory"], BeforeValidator(_lower)]
@@ -241,6 +242,9 @@ class NatsSettings(BaseSettings):
         "at-least-once", description="at-least-once, best-effort or exactly-once"
     )
     sink_subject: str | None = Field(None, description="subject of rows that carry none")
+    sink_unknown_columns: _UnknownColumns = Field(
+        "fail", description="columns that are no part of a message: fail, or drop with a warning"
+    )
     sink_atomic: bool = Field(
         False, description="store all rows of a task or none, up to 1,000 a task (server 2.12)"
     )

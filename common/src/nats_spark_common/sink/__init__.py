@@ -8,7 +8,9 @@ it exactly-once, `atomic` all or nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 
 from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
@@ -22,6 +24,8 @@ from .provision import ensure_stream
 from .writer import BatchWriter, StreamWriter
 
 __all__ = ["JetStreamSink"]
+
+_log = logging.getLogger(__name__)
 
 
 class JetStreamSink(DataSource):
@@ -55,10 +59,24 @@ class JetStreamSink(DataSource):
                 "nats.url is not set: name the server to write to, because rows go to none that "
                 f"nobody named. {TABLES}"
             )
-        layout = layout_of(schema, settings.sink_subject)
+        layout = layout_of(
+            schema,
+            settings.sink_subject,
+            drop_unknown=settings.sink_unknown_columns == "drop",
+        )
+        if layout.dropped:
+            _warn_of_dropped(layout.dropped, self.options.get("checkpointLocation", ""))
         if settings.sink_create_stream:
             ensure_stream(settings)
         return _with_expected_stream(settings, self.options), layout
+
+
+@lru_cache(1024)
+def _warn_of_dropped(columns: tuple[str, ...], checkpoint: str) -> None:
+    """Warn once for each query of this process, which makes a writer for each batch."""
+    _log.warning(
+        "nats.sink.unknown.columns=drop: the sink does not write %s", ", ".join(map(repr, columns))
+    )
 
 
 def _with_expected_stream(settings: NatsSettings, options: Mapping[str, str]) -> NatsSettings:

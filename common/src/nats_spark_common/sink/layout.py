@@ -30,23 +30,33 @@ _PASSED_OVER = frozenset(field.name.lower() for field in SCHEMA) - {_SUBJECT, "c
 
 @dataclass(frozen=True)
 class Layout:
-    """Positions of the columns that are written; ``None`` where there is none."""
+    """Positions of the columns that are written; ``None`` if there is none.
+
+    Attributes:
+        dropped: names of the columns that are no part of a message.
+    """
 
     subject: int | None
     payload: int
     headers: int | None
     msg_id: int | None
+    dropped: tuple[str, ...] = ()
 
 
-def layout_of(schema: StructType, default_subject: str | None) -> Layout:
+def layout_of(
+    schema: StructType, default_subject: str | None, *, drop_unknown: bool = False
+) -> Layout:
     """Find the columns of a message in a schema, without regard to case.
 
     Args:
         default_subject: ``nats.sink.subject``, without which there must be a ``subject`` column.
+        drop_unknown: ``nats.sink.unknown.columns=drop``, without which an unknown column is an
+            error.
 
     Raises ``OptionError`` that names the column and what is expected of it.
     """
     found: dict[str, int] = {}
+    dropped: list[str] = []
     for position, field in enumerate(schema):
         name = field.name.lower()
         if name in found:
@@ -55,11 +65,9 @@ def layout_of(schema: StructType, default_subject: str | None) -> Layout:
             _check_type(name, field)
             found[name] = position
         elif name not in _PASSED_OVER:
-            raise OptionError(
-                f"schema: column {field.name!r} is no part of a message{_suggestion(field.name)}: "
-                f"drop it, or put it into content, with to_json(struct(...)) for example; "
-                f"the sink writes {', '.join(_WRITTEN)}"
-            )
+            dropped.append(field.name)
+    if dropped and not drop_unknown:
+        raise OptionError(_unknown(dropped))
     if _SUBJECT not in found and not default_subject:
         raise OptionError(
             "schema: there is no column 'subject': add one, or set nats.sink.subject to the "
@@ -71,9 +79,28 @@ def layout_of(schema: StructType, default_subject: str | None) -> Layout:
             "schema: there is no column 'content' (or 'data') for the payload: add one of type "
             "string or binary, to_json(struct(*)) for example"
             if not payloads
-            else "schema: both 'content' and 'data' would be the payload: drop one of them"
+            else "schema: columns 'content' and 'data' are both the payload: drop one of them, "
+            "drop('content') to write 'data' as the Scala V2 sink does"
         )
-    return Layout(found.get(_SUBJECT), found[payloads[0]], found.get(_HEADERS), found.get(_MSG_ID))
+    return Layout(
+        found.get(_SUBJECT),
+        found[payloads[0]],
+        found.get(_HEADERS),
+        found.get(_MSG_ID),
+        tuple(dropped),
+    )
+
+
+def _unknown(names: list[str]) -> str:
+    """Return what is wrong with columns that are no part of a message, and the remedies."""
+    shown = ", ".join(f"{name!r}{_suggestion(name)}" for name in names)
+    what, them = ("column", "it") if len(names) == 1 else ("columns", "them")
+    be = "is" if len(names) == 1 else "are"
+    return (
+        f"schema: {what} {shown} {be} no part of a message: drop {them}, set "
+        f"nats.sink.unknown.columns=drop to have the sink drop {them}, or put {them} into content, "
+        f"with to_json(struct(...)) for example; the sink writes {', '.join(_WRITTEN)}"
+    )
 
 
 def _check_type(name: str, field: StructField) -> None:
