@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nats_spark_common import (
     AuthError,
@@ -13,11 +16,17 @@ from nats_spark_common import (
     OptionError,
     TimeoutExpiredError,
 )
-from nats_spark_common.retry import pause, retrying
+from nats_spark_common.retry import Patience, pause, retrying
 from nats_spark_common.settings import NatsSettings
+
+from .._support.options import named
 
 TRANSIENT: tuple[type[NatsSparkError], ...] = (ConnectError, TimeoutExpiredError)
 THREE = NatsSettings.from_options({"nats.stream.name": "S", "nats.retry.count": "3"})
+
+
+def settings(**short: str) -> NatsSettings:
+    return NatsSettings.from_options(named(stream_name="S", **short))
 
 
 @pytest.fixture
@@ -49,7 +58,7 @@ def test_what_succeeds_is_called_once(pauses: list[float]) -> None:
 def test_what_fails_for_a_moment_is_called_until_it_succeeds(pauses: list[float]) -> None:
     act = acting(ConnectError("away"), TimeoutExpiredError("slow"), "done")
     assert retrying(act, THREE, TRANSIENT) == "done"
-    assert pauses == [pause(0), pause(1)]
+    assert pauses == pytest.approx([pause(0), pause(1)], abs=0.05)  # what an attempt took counts
 
 
 def test_retries_do_not_multiply(pauses: list[float]) -> None:
@@ -107,3 +116,28 @@ def test_pauses_double_up_to_five_seconds() -> None:
 @pytest.mark.parametrize("attempt", [1000, 100_000])
 def test_pauses_stay_bounded_however_often_it_failed(attempt: int) -> None:
     assert pause(attempt) == 5.0
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 10, 100])
+def test_the_last_attempt_waits_for_the_whole_timeout(retries: int) -> None:
+    patience = Patience(settings(request_timeout="5s", retry_count=str(retries)))
+    waits = [patience.seconds(attempt) for attempt in range(retries + 1)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 5
+    assert sum(waits[:8]) <= 10 or retries == 0
+
+
+@given(st.floats(0.01, 60), st.lists(st.floats(0, 30), max_size=20))
+def test_who_answers_slowly_is_given_time(timeout: float, answers: list[float]) -> None:
+    patience = Patience(settings(request_timeout=f"{timeout}s"))
+    for took in answers:
+        patience.answered(took)
+    first = patience.seconds(0)
+    assert first <= timeout
+    assert first == timeout or first >= 4 * (answers[-1] if answers else 0)
+
+
+def test_what_an_attempt_took_counts_as_a_pause() -> None:
+    now = time.monotonic()
+    assert pause(3, now - 60) == 0
+    assert 0 < pause(10, now) <= pause(10)

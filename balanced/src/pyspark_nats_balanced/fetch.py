@@ -148,16 +148,24 @@ def _singly(
 ) -> Iterator[Messages]:
     """`read_singly`, which goes on behind what it has yielded over a new connection."""
     rest = seqs
+    from_any = direct
+    patience = retry.Patience(settings)
+    unanswered = 0  # attempts in a row
 
     def read() -> Iterator[Messages]:
-        nonlocal rest, direct
+        nonlocal rest, from_any, unanswered
+        wait = patience.seconds(unanswered)
+        wanted = rest.tolist()
         try:
             with connection(settings) as link:
-                for messages in read_singly(link, settings, stream, rest.tolist(), direct, fields):
+                for messages in read_singly(link, settings, stream, wanted, from_any, fields, wait):
+                    unanswered = 0
                     yield messages
                     rest = rest[rest > messages.seqs[-1]]
         except TimeoutExpiredError:
-            direct = False  # the replica that is asked next may hang as well
+            unanswered += 1
+            # A hanging replica may be asked again, and so may a hanging leader: in turns.
+            from_any = direct and not from_any
             raise
 
     yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 
-from nats_spark_common import silence
 from nats_spark_common.connecting import connect
 from nats_spark_common.errors import NatsSparkError, TimeoutExpiredError
 from nats_spark_common.settings import NatsSettings
@@ -122,7 +121,7 @@ class Keeper:
             confirm(self._link, prefix, held, IN_PROGRESS, timeout)
         except BaseException as error:
             if self._link is not None and isinstance(error, TimeoutExpiredError):
-                silence.note(self._link.server.address)
+                self._link.give_up()
             self._drop()
             raise
 

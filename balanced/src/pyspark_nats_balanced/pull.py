@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nats_spark_common import silence
 from nats_spark_common.connecting import connect
 from nats_spark_common.errors import (
     JetStreamUnavailableError,
@@ -24,10 +23,11 @@ from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
 from nats_spark_common.messages import Int64s
 from nats_spark_common.protocol import pub
 from nats_spark_common.pulls import PULL_ENDS
-from nats_spark_common.retry import UNREACHED
+from nats_spark_common.retry import UNREACHED, Patience
 from nats_spark_common.settings import NatsSettings
 from nats_spark_common.wire import Connection
 
+from .acks import DONE, confirm
 from .deliveries import Deliveries
 from .frames import Frames, Status, decode
 
@@ -73,6 +73,8 @@ class Puller:
         self._sid = ""
         self._inbox = ""
         self._pulls = 0
+        self._patience = Patience(settings)
+        self._unanswered = 0  # pulls in a row
 
     def close(self) -> None:
         """Close the connection; the next use makes a new one."""
@@ -125,9 +127,13 @@ class Puller:
         status: Status | None = None
         try:
             link.send(pub(self._subject, inbox, encode(request)))
+            begun = time.monotonic()
+            patience = self._patience.seconds(self._unanswered)
             while got < expected:
-                deadline = time.monotonic() + wait + self._settings.request_timeout
-                block = link.block(deadline, self._subject)
+                block = link.block(time.monotonic() + wait + patience, self._subject)
+                if not parts:
+                    self._patience.answered(max(time.monotonic() - begun - wait, 0.0))
+                    patience, self._unanswered = self._settings.request_timeout, 0
                 frames = decode(block, self._sid.encode(), inbox.encode())
                 link.consume(frames.consumed)
                 parts.append(frames)
@@ -142,7 +148,8 @@ class Puller:
                     link.handle(event)
         except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
-                silence.note(link.server.address)
+                link.give_up()
+                self._unanswered += 1
             self.close()  # what comes late is not taken for the next pull's
             if not got:
                 raise
@@ -151,6 +158,19 @@ class Puller:
         deliveries = Deliveries.joined([part.deliveries for part in parts])
         times = np.concatenate([np.zeros(0, np.int64), *(part.times for part in parts)])
         return Pulled(deliveries, times, prefix, drained, too_large)
+
+    def acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
+        """Acknowledge messages and await that the server has done it. Raises as `acks.confirm`."""
+        link = self.link
+        begun = time.monotonic()
+        try:
+            confirm(link, prefix, deliveries, DONE, self._patience.seconds(self._unanswered))
+        except TimeoutExpiredError:
+            link.give_up()
+            self._unanswered += 1
+            raise
+        self._patience.answered(time.monotonic() - begun)
+        self._unanswered = 0
 
     def _end(self, status: Status | None, got: int) -> tuple[bool, bool]:
         """Whether the consumer has no more, and whether a message is too large for the pull."""

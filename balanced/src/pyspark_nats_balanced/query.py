@@ -26,7 +26,7 @@ from nats_spark_common.retry import LOST, retrying
 from nats_spark_common.settings import NatsSettings
 
 from . import words
-from .acks import DONE, NOT_NOW, confirm
+from .acks import NOT_NOW, confirm
 from .admitting import Admission
 from .deliveries import Deliveries
 from .durable import ConsumerInfo, Durable
@@ -346,8 +346,7 @@ class Query:
             # of a server that came back without its last state. What it delivers yet, though
             # committed, is acknowledged then.
             wanted = deliveries.select(deliveries.seqs <= self._delivered)
-            timeout = self._settings.request_timeout
-            confirm(self._puller.link, prefix, wanted, DONE, timeout)
+            self._puller.acknowledge(prefix, wanted)
 
         self._while_reachable(send)
 

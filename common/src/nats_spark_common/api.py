@@ -14,15 +14,22 @@ from .wire import Connection
 
 
 def ask(
-    link: Connection, settings: NatsSettings, call: str, request: Mapping[str, Any] | None = None
+    link: Connection,
+    settings: NatsSettings,
+    call: str,
+    request: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
 ) -> dict[str, Any]:
     """One request, ``STREAM.INFO.ORDERS`` for example, and the JSON of its reply.
+
+    Args:
+        timeout: seconds to wait for the reply; ``nats.request.timeout`` by default.
 
     Raises what `Connection.request` and `jetstream.parse_reply` raise.
     """
     subject = f"{api_prefix(settings)}.{call}"
     body = encode(request) if request else b""
-    return parse_reply(link.request(subject, body, settings.request_timeout), subject)
+    return parse_reply(link.request(subject, body, timeout or settings.request_timeout), subject)
 
 
 def ask_anew(

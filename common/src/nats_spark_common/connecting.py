@@ -29,6 +29,14 @@ except PackageNotFoundError:  # run from a source tree
     _VERSION = "0"
 
 
+#: Seconds in which one of several servers completes a handshake, or the others are tried before it.
+_SOON = 1.25
+
+
+class _SilentError(ConnectError):
+    """The server takes connections, or does not even that, and says nothing."""
+
+
 def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
     """Connect to the first server that answers, in random order.
 
@@ -41,15 +49,27 @@ def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
         ConnectError: no server could be reached; the message names each with its reason.
     """
     servers = _servers(settings, also)
-    failures: list[ConnectError] = []
-    for address in silence.by_silence(servers):
-        try:
-            return _connect_one(settings, servers[address])
-        except ConnectError as error:
-            failures.append(error)
-    refused = [error for error in failures if isinstance(error, AuthError)]
+    failures: dict[str, ConnectError] = {}
+    for patience in _patiences(settings, len(servers)):
+        for address in silence.by_silence(servers):
+            if not isinstance(failures.get(address, _SilentError()), _SilentError):
+                continue
+            try:
+                return _connect_one(settings, servers[address], patience)
+            except ConnectError as error:
+                if isinstance(error, _SilentError):
+                    silence.note(address, silence.Degree.HANGS)
+                failures[address] = error
+    reasons = list(failures.values())
+    refused = [error for error in reasons if isinstance(error, AuthError)]
     kind = AuthError if refused else ConnectError
-    raise kind("; ".join(str(error) for error in refused or failures)) from failures[0]
+    raise kind("; ".join(str(error) for error in refused or reasons)) from reasons[0]
+
+
+def _patiences(settings: NatsSettings, servers: int) -> list[float]:
+    """Seconds that each of the servers is given, in the first round and in the second."""
+    longest = settings.connect_timeout
+    return [longest] if servers == 1 or longest <= _SOON else [_SOON, longest]
 
 
 def _servers(settings: NatsSettings, also: tuple[str, ...]) -> dict[str, Server]:
@@ -79,39 +99,41 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _connect_one(settings: NatsSettings, server: Server) -> Connection:
-    url, address, _ = server
+def _connect_one(settings: NatsSettings, server: Server, patience: float) -> Connection:
+    url = server.url
     parts = urlsplit(url)
     where = parts.hostname or "localhost", parts.port or 4222
     try:
-        sock = socket.create_connection(where, timeout=settings.connect_timeout)
+        sock = socket.create_connection(where, timeout=patience)
     except UnicodeError as error:
         raise ConnectError(
             f"cannot connect to {url}: its host name is none ({error}): check nats.url"
         ) from error
     except OSError as error:
-        if isinstance(error, TimeoutError):
-            silence.note(address, silence.Degree.HANGS)
-        raise ConnectError(
+        raise _kind(error)(
             f"cannot connect to {url}: {error.strerror or error}; "
             "check nats.url (or nats.host and nats.port) and that the server runs"
         ) from error
     try:
-        return _handshake(sock, settings, server)
+        return _handshake(sock, settings, server, patience)
     except NatsSparkError:
         sock.close()
         raise
     except OSError as error:
-        if isinstance(error, TimeoutError):
-            silence.note(address, silence.Degree.HANGS)
         sock.close()
-        raise ConnectError(f"cannot connect to {url}: {_tls_words(error)}") from error
+        raise _kind(error)(f"cannot connect to {url}: {_tls_words(error)}") from error
 
 
-def _handshake(sock: socket.socket, settings: NatsSettings, server: Server) -> Connection:
+def _kind(error: OSError) -> type[ConnectError]:
+    return _SilentError if isinstance(error, TimeoutError) else ConnectError
+
+
+def _handshake(
+    sock: socket.socket, settings: NatsSettings, server: Server, patience: float
+) -> Connection:
     url, _, host = server
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    deadline = time.monotonic() + settings.connect_timeout
+    deadline = time.monotonic() + patience
     secure = False
     if settings.tls_first:
         sock, secure = _upgrade(sock, settings, host), True
@@ -159,8 +181,7 @@ def _await_pong(connection: Connection, server: Server, deadline: float) -> None
         try:
             events, consumed = parse(connection.block(deadline, "the handshake"))
         except TimeoutExpiredError as error:
-            silence.note(server.address, silence.Degree.HANGS)
-            raise ConnectError(f"{url} did not complete the handshake in time") from error
+            raise _SilentError(f"{url} did not complete the handshake in time") from error
         except ConnectError as error:  # its last words may be lost with the connection
             raise ConnectError(
                 f"{url} closed the connection before the handshake was done ({error}): it is "
@@ -185,16 +206,16 @@ def _read_info(
 ) -> tuple[dict[str, object], bytes]:
     """The server's first line, read without taking what a TLS handshake needs behind it."""
     received = b""
+    kind = ConnectError
     while b"\r\n" not in received:
         sock.settimeout(max(deadline - time.monotonic(), 1e-3))
         try:
             chunk = sock.recv(1 << 16)
         except TimeoutError:
-            silence.note(server.address, silence.Degree.HANGS)
-            chunk = b""
+            kind, chunk = _SilentError, b""
         received += chunk
         if not chunk or not b"INFO {".startswith(received[:6]):
-            raise ConnectError(
+            raise kind(
                 f"{server.url} does not answer as a NATS server does (got "
                 f"{received[:40]!r}): check the port; a server that starts with TLS needs "
                 "nats.tls.first=true"

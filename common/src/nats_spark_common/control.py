@@ -11,9 +11,10 @@ import fnmatch
 import logging
 import math
 import threading
+import time
 from collections.abc import Awaitable, Coroutine, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
-from itertools import chain, repeat
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,10 +40,10 @@ from .jetstream import (
     parse_json,
 )
 from .outage import Outage
-from .retry import AWAY, UNREACHED, retrying
+from .retry import AWAY, UNREACHED, Patience, retrying
 from .settings import NatsSettings
 from .timestamps import LARGEST_NS, ns_to_rfc3339
-from .wire import QUIET, Connection, Server
+from .wire import PONG_WITHIN, QUIET, Connection, Server
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -53,9 +54,6 @@ _LIST_FROM, _LIST_TO = 16, 4
 
 #: Seconds in which a connection that is given up may end.
 _LAST_WORDS = 5.0
-
-#: Requests for a state that wait for their answer no longer than `QUIET` before the next.
-_HASTY = 4
 
 
 class Control(Closing):
@@ -85,6 +83,7 @@ class Control(Closing):
                 "jetstream block in its configuration)"
             )
         self._answered = False
+        self._patience = Patience(settings)
         self._streams = 0  # of the account, when they were last listed
         self._refused: list[str] = []
         self._outage = Outage(settings.connection_name)
@@ -104,7 +103,7 @@ class Control(Closing):
         if self._loop.is_closed():
             return
         try:
-            self._run(self._client.close(), 5.0)
+            self._run(self._client.close(), _LAST_WORDS)
         except NatsSparkError as error:
             _log.debug("closing the control connection: %s", error)
         self._end_loop()
@@ -127,16 +126,9 @@ class Control(Closing):
             (f"{self._prefix}.{call}", b"" if body is None else encode(body))
             for call, body in asked_for
         ]
-        # One of these is lost if the leader that it went to hangs. Another is known soon.
-        hasty = (
-            _HASTY
-            if all(call.partition(".")[2].startswith("INFO.") for call, _ in asked_for)
-            else 0
-        )
-        timeouts = chain(
-            [min(QUIET, self._settings.request_timeout)] * hasty,
-            repeat(self._settings.request_timeout),
-        )
+        # What changes nothing may be asked twice.
+        asks = all(call.partition(".")[2].startswith("INFO.") for call, _ in asked_for)
+        attempts = count()
 
         async def ask_all(timeout: float) -> list[bytes | BaseException]:
             asked = (self._client.request(s, p, timeout=timeout) for s, p in requests)
@@ -144,7 +136,9 @@ class Control(Closing):
             return [a if isinstance(a, BaseException) else a.data for a in answers]
 
         def attempt() -> list[dict[str, Any]]:
-            timeout = next(timeouts)
+            number = next(attempts)
+            timeout = self._patience.seconds(number) if asks else self._settings.request_timeout
+            begun = time.monotonic()
             try:
                 answers = self._run(self._watched(ask_all(timeout)), timeout + 5)
                 parsed = [
@@ -155,6 +149,8 @@ class Control(Closing):
                 self._move()
                 raise
             self._answered = True
+            if asks:
+                self._patience.answered(time.monotonic() - begun)
             return parsed
 
         # A server that never answered is set up wrong; one that did is away for a moment.
@@ -255,18 +251,22 @@ class Control(Closing):
         """Await the work, as long as the server answers pings. Raises ``TimeoutError``."""
         task = asyncio.ensure_future(work)
         while not (await asyncio.wait([task], timeout=QUIET))[0]:
-            try:
-                await self._client.flush(timeout=math.ceil(QUIET))
-            except (nats.errors.Error, TimeoutError):
-                if not task.done():
-                    task.cancel()
-                    self._note(silence.Degree.HANGS)
-                    raise TimeoutError from None
+            pong = asyncio.ensure_future(self._answers_ping(self._client))
+            await asyncio.wait([task, pong], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not pong.result():
+                task.cancel()
+                raise TimeoutError
         return task.result()
 
-    def _note(self, degree: silence.Degree) -> None:
-        if self._server is not None:
-            silence.note(self._server.address, degree)
+    async def _answers_ping(self, client: Client) -> bool:
+        server = self._server
+        try:
+            await client.flush(timeout=math.ceil(PONG_WITHIN))
+        except (nats.errors.Error, TimeoutError):
+            if server is not None:
+                silence.note(server.address, silence.Degree.HANGS)
+            return False
+        return True
 
     def _reach(self) -> Connection:
         """A server that answers; nats-py logs failures instead of telling them."""
@@ -277,7 +277,8 @@ class Control(Closing):
     def _move(self) -> None:
         """Leave a server that does not answer for another one, if there is any."""
         self._outage.failed("a request got no answer in time")
-        self._note(silence.Degree.LATE)
+        if self._server is not None:
+            silence.note(self._server.address)
         server = self._reach().server
         old, settings = self._client, self._settings
         self._client = self._run(self._connect(), settings.connect_timeout + 5)
@@ -335,9 +336,22 @@ class Control(Closing):
             raise ConnectError(f"NATS connection: {type(error).__name__}: {error}") from error
 
     def _end_loop(self) -> None:
+        try:
+            self._run(_cancel_others(), _LAST_WORDS)
+        except NatsSparkError as error:
+            _log.debug("ending the control connection's thread: %s", error)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
+        self._thread.join(_LAST_WORDS)
         self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """End what still runs in the loop, pings of a connection that was given up for example."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others)
 
 
 async def _end(client: Client) -> None:

@@ -19,10 +19,6 @@ from .ranges import StreamRange
 from .settings import NatsSettings
 from .wire import Connection
 
-#: Seconds in which an answer begins, or the replica that the request went to hangs: others do not
-#: know that yet, and the stream's leader answers meanwhile.
-_SOON = 2.0
-
 END_OF_BATCH = 204
 NOT_FOUND = 404
 
@@ -33,8 +29,9 @@ def read(
     span: StreamRange,
     cursor: int,
     fields: frozenset[str],
+    patience: float,
 ) -> Iterator[Messages]:
-    """Yield the messages from ``cursor`` up, in order, perhaps some past the end of the range.
+    """As `reading.Fetch`.
 
     Ends when the range is covered or the answering replica knows no more messages, which does not
     prove that there are none.
@@ -50,8 +47,8 @@ def read(
     mark = _ask(connection, settings, span, cursor, subject)
     answered = 0  # sequence of the answer's last message so far
     while True:
-        patience = settings.request_timeout if answered else min(_SOON, settings.request_timeout)
-        block = connection.block(time.monotonic() + patience, subject)
+        wait = settings.request_timeout if answered else patience
+        block = connection.block(time.monotonic() + wait, subject)
         decoded = decode(block, mark, span.stream.encode(), fields)
         connection.consume(decoded.consumed)
         for event in decoded.others:

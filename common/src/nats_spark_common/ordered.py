@@ -33,8 +33,9 @@ def read(
     span: StreamRange,
     cursor: int,
     fields: frozenset[str],
+    patience: float,
 ) -> Iterator[Messages]:
-    """Yield the messages from ``cursor`` up, in order, perhaps some past the end of the range.
+    """As `reading.Fetch`.
 
     Ends when the range is covered or the consumer has no more messages, which does not prove that
     there are none: it may live on a replica that lags.
@@ -49,7 +50,7 @@ def read(
     # Before 2.10 a consumer has one filter; then everything is read and filtered here.
     own_filter = len(span.filters) > 1 and connection.info.version < FILTER_SUBJECTS_VERSION
     filters = () if own_filter else span.filters
-    _create(connection, settings, span.stream, name, cursor, filters)
+    _create(connection, settings, span.stream, name, cursor, filters, patience)
     pull = f"{prefix}.CONSUMER.MSG.NEXT.{span.stream}.{name}"
     delivered = 0
     batch = settings.fetch_messages
@@ -61,7 +62,8 @@ def read(
         inbox = connection.ask(pull, encode(request)).encode()
         wanted, got, status = int(request["batch"]), 0, 0
         while got < wanted and not status:
-            block = connection.block(time.monotonic() + settings.request_timeout, pull)
+            wait = settings.request_timeout if got else patience
+            block = connection.block(time.monotonic() + wait, pull)
             events, consumed = parse(block)
             connection.consume(consumed)
             found, status = _sort(connection, events, name, inbox)
@@ -98,6 +100,7 @@ def _create(
     name: str,
     start: int,
     filters: tuple[str, ...],
+    patience: float,
 ) -> None:
     config: dict[str, object] = {
         "name": name,
@@ -114,7 +117,7 @@ def _create(
         call += f".{filters[0]}"
     elif filters:
         config["filter_subjects"] = list(filters)
-    ask(connection, settings, call, {"stream_name": stream, "config": config})
+    ask(connection, settings, call, {"stream_name": stream, "config": config}, patience)
 
 
 def _delete(connection: Connection, subject: str) -> None:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from . import silence
 from .connecting import connect
 from .errors import TimeoutExpiredError
 from .settings import NatsSettings
@@ -106,8 +105,7 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
     try:
         yield taken
     except TimeoutExpiredError:
-        taken.close()
-        silence.note(taken.server.address)
+        taken.give_up()
         _idle.drop(taken.server.address)
         raise
     except BaseException:

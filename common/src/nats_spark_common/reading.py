@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +36,28 @@ from .settings import NatsSettings
 from .wire import Connection
 
 _log = logging.getLogger(__name__)
+
+
+class Fetch(Protocol):
+    """One way to read messages of a range over one connection."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        settings: NatsSettings,
+        span: StreamRange,
+        cursor: int,
+        fields: frozenset[str],
+        patience: float,
+        /,
+    ) -> Iterator[Messages]:
+        """Yield the messages from ``cursor`` up, in order, perhaps some past the range's end.
+
+        Args:
+            fields: the columns to decode, of `MESSAGE_COLUMNS`.
+            patience: seconds in which an answer begins; once it has, each block has
+                ``nats.request.timeout``.
+        """
 
 
 def read_range(
@@ -82,8 +105,11 @@ class _RangeReader:
         self._settings = settings
         self._span = span
         self._fields = fields
-        self._fetch = direct.read if span.direct else ordered.read
+        self._directly = span.direct  # while no mirror is known to answer for the stream
+        self._fetch: Fetch = direct.read if span.direct else ordered.read
         self._lags = 0
+        self._patience = retry.Patience(settings)
+        self._unanswered = 0  # attempts in a row
 
     def read(self) -> Iterator[Messages]:
         """`run` over connections of the pool, from the stream itself if a mirror answers for it."""
@@ -95,11 +121,16 @@ class _RangeReader:
                 return
             except OtherStreamError as error:
                 _log.info("%s; reading through a consumer", error)
-                self._fetch = ordered.read
+                self._fetch, self._directly = ordered.read, False
             except _Lagging:
                 raise
             except TimeoutExpiredError:
-                self._fetch = ordered.read  # the replica that is asked next may hang as well
+                self._unanswered += 1
+                # A hanging replica may be asked again, and so may a hanging leader: in turns.
+                if self._fetch is direct.read:
+                    self._fetch = ordered.read
+                elif self._directly:
+                    self._fetch = direct.read
                 raise
             except ServerError as error:
                 if error.err_code not in REFUSED_BY_WORK_QUEUE or self._span.filters:
@@ -112,7 +143,9 @@ class _RangeReader:
         span = self._span
         while self.cursor <= span.last:
             start = self.cursor
-            for messages in self._fetch(link, self._settings, span, start, self._fields):
+            patience = self._seconds()
+            for messages in self._fetch(link, self._settings, span, start, self._fields, patience):
+                self._unanswered = 0
                 wanted = messages.between(self.cursor, span.last)
                 self._check_gap(messages)
                 if len(messages):
@@ -124,7 +157,8 @@ class _RangeReader:
                 if following is not None and following <= span.last:
                     self._lags += 1
                     if self._lags > _MAX_LAGS and self._fetch is direct.read:
-                        self._fetch = ordered.read  # a mirror may lack the message for good
+                        # A mirror may lack the message for good.
+                        self._fetch, self._directly = ordered.read, False
                     raise _Lagging(
                         f"stream {span.stream}: the answering replica lacks message {following}"
                     )
@@ -166,16 +200,24 @@ class _RangeReader:
             raise DataLossError(recreated(info.name, self._span.created, info.created))
 
     def _stream_info(self, link: Connection) -> StreamInfo:
-        return StreamInfo.from_json(ask(link, self._settings, f"STREAM.INFO.{self._span.stream}"))
+        return StreamInfo.from_json(self._ask(link, f"STREAM.INFO.{self._span.stream}"))
+
+    def _ask(
+        self, link: Connection, call: str, request: dict[str, int | str] | None = None
+    ) -> dict[str, Any]:
+        return ask(link, self._settings, call, request, self._seconds())
+
+    def _seconds(self) -> float:
+        return self._patience.seconds(self._unanswered)
 
     def _next_stored(self, link: Connection) -> int | None:
         """The leader's first message from the position on that the filters take."""
         call = f"STREAM.MSG.GET.{self._span.stream}"
         found = []
         for each in self._span.filters or (">",):
-            request = {"seq": self.cursor, "next_by_subj": each}
+            request: dict[str, int | str] = {"seq": self.cursor, "next_by_subj": each}
             try:
-                found.append(int(ask(link, self._settings, call, request)["message"]["seq"]))
+                found.append(int(self._ask(link, call, request)["message"]["seq"]))
             except ServerError as error:
                 if not is_no_message(error):
                     raise

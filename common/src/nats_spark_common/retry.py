@@ -35,9 +35,46 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
-def pause(attempt: int) -> float:
-    """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five."""
-    return float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+#: Attempts that wait for an answer only as long as `Patience` says, and how long that is at least,
+#: in seconds: a cluster needs up to ten to notice that a leader hangs and to elect another.
+_HASTY = 8
+_SOON = 1.25
+_MULTIPLE = 4.0
+
+
+class Patience:
+    """How long to wait for an answer that comes at once as a rule.
+
+    A request is lost when it goes to a leader that hangs, and the next leader answers the next
+    request at once. So the first attempts wait for a multiple of what answers took lately, and the
+    later ones for the whole timeout.
+    """
+
+    def __init__(self, settings: NatsSettings) -> None:
+        """The last attempt of ``nats.retry.count`` always waits for the whole timeout."""
+        self._timeout = settings.request_timeout
+        self._hasty = min(_HASTY, settings.retry_count)
+        self._took = 0.0
+
+    def seconds(self, attempt: int) -> float:
+        """What attempt number ``attempt`` (from 0) waits."""
+        if attempt >= self._hasty:
+            return self._timeout
+        return min(self._timeout, max(_SOON, _MULTIPLE * self._took))
+
+    def answered(self, took: float) -> None:
+        """An answer came after ``took`` seconds."""
+        self._took = max(took, 0.9 * self._took)
+
+
+def pause(attempt: int, since: float | None = None) -> float:
+    """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five.
+
+    Args:
+        since: when the attempt began, of `time.monotonic`; what it took counts.
+    """
+    wanted = float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+    return wanted if since is None else max(0.0, wanted - (time.monotonic() - since))
 
 
 def resuming(
@@ -55,6 +92,7 @@ def resuming(
     failures = 0
     while True:
         before = reached()
+        begun = time.monotonic()
         try:
             yield from read()
             return
@@ -65,7 +103,7 @@ def resuming(
             if failures > settings.retry_count:
                 raise
             _log.info("%s: %s; again", what, error)
-            time.sleep(pause(failures))
+            time.sleep(pause(failures, begun))
 
 
 def retrying(
@@ -84,6 +122,7 @@ def retrying(
     attempt = 0
     while True:
         token = _retried.set((*retried, *transient))
+        begun = time.monotonic()
         try:
             return action()
         except AuthError:
@@ -92,7 +131,7 @@ def retrying(
             if attempt >= settings.retry_count:
                 raise
             _log.info("attempt %d of %d: %s", attempt + 1, settings.retry_count + 1, error)
-            time.sleep(pause(attempt))
+            time.sleep(pause(attempt, begun))
             attempt += 1
         finally:
             _retried.reset(token)

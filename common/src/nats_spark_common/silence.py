@@ -32,6 +32,12 @@ def note(address: str, degree: Degree = Degree.LATE) -> None:
     _silent[address] = max(degree, _of(address)[0]), time.monotonic()
 
 
+def noted_since(address: str, when: float) -> bool:
+    """Whether the server was silent to anyone since a time of `time.monotonic`."""
+    degree, at = _of(address)
+    return degree > Degree.ANSWERS and at > when
+
+
 def by_silence(addresses: Iterable[str]) -> list[str]:
     """The addresses in their order, those behind that did not answer lately."""
     return sorted(addresses, key=_of)

@@ -40,6 +40,7 @@ def read_singly(
     seqs: Sequence[int],
     direct: bool,
     fields: frozenset[str],
+    patience: float,
 ) -> Iterator[Messages]:
     """Yield those of the messages that are stored, in blocks, each in the order of ``seqs``.
 
@@ -49,6 +50,7 @@ def read_singly(
             yielded); otherwise the stream's leader answers, and what it does not find is not
             stored.
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
+        patience: seconds in which an answer begins.
 
     Raises:
         JetStreamUnavailableError: nobody answers for the stream.
@@ -70,7 +72,8 @@ def read_singly(
                 for i, seq in enumerate(window)
             )
         )
-        answers = _answers(link, settings, subject, first, len(window))
+        answers = _answers(link, subject, first, len(window), patience)
+        patience = settings.request_timeout
         largest = max(largest, *(len(each.header) + len(each.payload) for each in answers))
         size = max(1, min(4 * size, _LARGEST_WINDOW, settings.fetch_bytes // largest))
         found = [m for m in (read(answer, subject) for answer in answers) if m is not None]
@@ -79,15 +82,12 @@ def read_singly(
     link.busy = False
 
 
-def _answers(
-    link: Connection, settings: NatsSettings, subject: str, first: int, count: int
-) -> list[Msg]:
+def _answers(link: Connection, subject: str, first: int, count: int, patience: float) -> list[Msg]:
     """The answers to requests ``first`` on, in the order of the requests."""
     answers: dict[int, Msg] = {}
     before = f"{link.inbox}.".encode()
     while len(answers) < count:
-        deadline = time.monotonic() + settings.request_timeout
-        events, consumed = parse(link.arrived(deadline, subject))
+        events, consumed = parse(link.arrived(time.monotonic() + patience, subject))
         link.consume(consumed)
         for event in events:
             if not isinstance(event, Msg):
@@ -159,11 +159,12 @@ def read_from_leader(
     span: StreamRange,
     cursor: int,
     fields: frozenset[str],
+    patience: float,
 ) -> Iterator[Messages]:
-    """Yield the messages of a range without filters, from ``cursor`` up, one request for each.
+    """As `reading.Fetch`, one request for each message of a range without filters.
 
     For streams that allow no other consumer and whose direct gets another stream answers. Raises
     as `read_singly`.
     """
     seqs = range(cursor, span.last + 1)
-    yield from read_singly(connection, settings, span.stream, seqs, False, fields)
+    yield from read_singly(connection, settings, span.stream, seqs, False, fields, patience)

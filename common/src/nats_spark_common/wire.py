@@ -45,8 +45,10 @@ _LONGEST_LINE = 1 << 13
 #: How long a half-filled block waits for more bytes before it is handed out.
 _LULL = 0.005
 
-#: A server that says nothing for so long, though it was asked something, must answer a ping.
-QUIET = 2.0
+#: A server that says nothing for so long, though it was asked something, is sent a ping ...
+QUIET = 1.0
+#: ... and hangs if it says nothing for so long after it.
+PONG_WITHIN = 2.0
 
 #: A server that takes nothing for so long is as good as gone.
 _SEND_SECONDS = 10.0
@@ -137,10 +139,16 @@ class Connection(Closing):
         self._buffer = bytearray(BLOCK_BYTES)
         self._filled = 0
         self._needed = 0  # bytes of the message whose beginning is in the buffer
+        self._heard = time.monotonic()
 
     def close(self) -> None:
         """Close the socket; harmless when closed already."""
         self._sock.close()
+
+    def give_up(self) -> None:
+        """Close, because the server did not answer in time; others are tried before it now."""
+        silence.note(self.server.address)
+        self.abort()
 
     def abort(self) -> None:
         """Close at once: what was sent and has not left this machine yet is dropped."""
@@ -265,7 +273,7 @@ class Connection(Closing):
         patience = deadline - time.monotonic()
         while True:
             self._make_room()
-            quiet_until = min(deadline, time.monotonic() + QUIET)
+            quiet_until = min(deadline, time.monotonic() + (PONG_WITHIN if asked else QUIET))
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
                 asked = False
                 if self._pinged and self._buffer[: self._filled] == PONG:
@@ -320,8 +328,13 @@ class Connection(Closing):
             self._buffer = bytearray(BLOCK_BYTES)
 
     def usable(self) -> bool:
-        """Whether an idle connection still stands; answers what the server sent meanwhile."""
+        """Whether an idle connection still stands; answers what the server sent meanwhile.
+
+        One whose server was silent to others since it was last heard is not worth a timeout.
+        """
         if self.busy or self._pinged or self.closed:
+            return False
+        if silence.noted_since(self.server.address, self._heard):
             return False
         try:
             while self._receive(0.0):
@@ -360,6 +373,7 @@ class Connection(Closing):
             self.close()
             raise ConnectError("the NATS server closed the connection")
         self._filled += count
+        self._heard = time.monotonic()
         return count
 
 

@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .. import silence
 from ..errors import (
     AuthError,
     JetStreamUnavailableError,
@@ -398,7 +397,7 @@ class Publisher:
         self._fail(error)
         if self._link is not None:
             if isinstance(error, TimeoutExpiredError):
-                silence.note(self._link.server.address)
+                self._link.give_up()
             self._link.abort()
         self._links.close()
         self._link = None
