@@ -90,6 +90,7 @@ def test_a_missing_consumer_is_made_from_the_options(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
+    server_admin.fill(stream, 5)
     short = {
         "stream_subjects": f"{stream}.a",
         "msg_ack_wait_secs": "90",

@@ -298,7 +298,7 @@ class Durable(Closing):
             )
 
     def _create(self, stream: StreamInfo) -> None:
-        # The server would start at the next message instead.
+        # Servers start at the next message instead (2.9 also for a sequence past the end).
         check_start(self._settings.start.for_stream(stream.name), stream.name, stream.last_seq)
         config = self._config(stream)
         try:
