@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.datasource import CaseInsensitiveDict
 
@@ -138,15 +138,17 @@ def test_a_schema_with_an_unknown_column(
         frame.collect()
 
 
-def test_an_end_in_a_streaming_query(
+def test_an_end_in_a_streaming_query_fails_at_its_start(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
     reader = spark.readStream.format("nats-v2").option("nats.end", "5")
     frame = reader.option("nats.url", nats_server.url).option("nats.stream.name", stream).load()
     query = frame.writeStream.format("noop").start()
-    with pytest.raises(Exception, match=r"nats\.end=5 is for batch reads"):
+    with pytest.raises(StreamingQueryException) as failed:
         query.awaitTermination(60)
+    assert str(failed.value).count("nats.end=5 is for batch reads") == 1
+    assert "use trigger(availableNow=True)" in str(failed.value)
 
 
 def test_what_is_loaded_by_name_is_the_stream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_a_missing_consumer_is_made_from_the_options(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
+    server_admin.fill(stream, 5)
     short = {
         "stream_subjects": f"{stream}.a",
         "msg_ack_wait_secs": "90",
@@ -139,6 +141,40 @@ def test_a_new_consumer_can_start_at_a_time(
     second = admin.read_all(stream)[1].timestamp_ns
     with start(nats_server.url, stream, start=ns_to_rfc3339(second)) as driver:
         assert numbers(drain(driver)) == [2, 3]
+
+
+def test_a_new_consumer_can_start_at_a_time_before_now(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 20)
+    past = time.time()
+    time.sleep(1.5)
+    admin.fill(stream, 3)
+    ago = f"-{time.time() - past:.3f}s"
+    with start(nats_server.url, stream, start=ago) as driver:
+        assert numbers(drain(driver)) == [21, 22, 23]
+    time.sleep(1.5)
+    with start(nats_server.url, stream, start=ago) as again:  # the durable has the position
+        assert numbers(drain(again)) == []
+    assert is_settled(admin, stream)
+
+
+@pytest.mark.parametrize(
+    ("position", "words"), [("22", "beyond the end"), ("2199-01-01T00:00:00Z", "future")]
+)
+def test_a_new_consumer_does_not_start_where_the_stream_has_not_come(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, position: str, words: str
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 20)
+    with (
+        start(nats_server.url, stream, start=position) as driver,
+        pytest.raises(OptionError, match=rf"nats\.start={position[:10]}.*{words}"),
+    ):
+        driver.initial()
+    with pytest.raises(NotFoundError):
+        consumer(admin, stream)
 
 
 def test_an_existing_consumer_is_used_as_it_is(
@@ -255,6 +291,11 @@ def test_options_that_name_no_consumer_are_told(
 def test_an_end_is_for_batch_reads(nats_server: EmbeddedServer, stream: str) -> None:
     with pytest.raises(OptionError, match=r"nats\.end=5 is for batch reads"):
         source(nats_server.url, stream, end="5").streamReader(SCHEMA)
+
+
+def test_an_end_is_told_at_load(nats_server: EmbeddedServer, stream: str) -> None:
+    with pytest.raises(OptionError, match=r"nats\.end=5 is for batch reads"):
+        source(nats_server.url, stream, end="5").schema()
 
 
 def test_batch_reads_are_refused_with_a_way_out(nats_server: EmbeddedServer, stream: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -64,6 +65,20 @@ def test_an_end_time_is_excluded(
     times = [m.timestamp_ns for m in server_admin.read_all(filled)]
     frame = load(spark, server.url, filled, start="5", end=ns_to_rfc3339(times[100]))
     assert seqs(frame) == list(range(5, 101))
+
+
+def test_times_before_now_are_those_of_the_first_use(
+    spark: SparkSession, server: EmbeddedServer, server_admin: Admin, filled: str
+) -> None:
+    past = time.time()
+    time.sleep(3)
+    server_admin.fill(filled, 3)
+    ago = f"-{time.time() - past:.3f}s"
+    after, before = (load(spark, server.url, filled, **{end: ago}) for end in ("start", "end"))
+    found = list(range(COUNT + 1, COUNT + 4))
+    assert (seqs(after), seqs(before)) == (found, list(range(1, COUNT + 1)))
+    time.sleep(3)
+    assert (seqs(after), seqs(before)) == (found, list(range(1, COUNT + 1)))
 
 
 def test_an_end_beyond_the_stream_is_refused(

@@ -182,6 +182,23 @@ def test_a_time_after_the_last_message_waits_for_the_next(options: dict[str, str
     assert read_stream({**options, "nats.start": now}) == []
 
 
+def test_a_time_before_now_is_that_of_the_first_start_in_a_replay_too(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    past = time.time()
+    time.sleep(1.5)
+    server_admin.publish_many((f"{filled}.new", b"") for _ in range(3))
+    options |= {"nats.start": f"-{time.time() - past:.3f}s"}
+    with Driver(options) as driver:
+        end = driver.latest(driver.initial())
+        assert numbers(driver.rows(driver.initial(), end)) == [21, 22, 23]
+    time.sleep(1.5)  # the same text now means a time behind these messages
+    server_admin.publish(f"{filled}.newer")
+    with Driver(options) as again:
+        assert numbers(again.rows(again.initial(), end)) == [21, 22, 23]
+        assert numbers(again.rows(end, again.latest(end))) == [24]
+
+
 @pytest.mark.usefixtures("filled")
 def test_a_time_in_the_future_is_refused(options: dict[str, str]) -> None:
     with pytest.raises(OptionError, match=r"nats\.start=2199.*future"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
@@ -11,8 +13,10 @@ from nats_spark_common.errors import PublishError
 from .._support.admin import Admin, wait_until
 from .._support.options import options
 from .._support.reading import read_stream
-from .._support.writing import HEADERS, SCHEMA, WAYS, Row, make_stream, numbered, write
+from .._support.writing import HEADERS, SCHEMA, WAYS, Row, make_stream, new_task, numbered, write
 
+#: What the documentation of the sink says to leave for the ids of exactly-once.
+ROOM_FOR_IDS = 128
 MAX_PAYLOAD = 1 << 20
 
 
@@ -94,6 +98,27 @@ def test_the_servers_limit_counts_headers(
     with pytest.raises(PublishError, match="headers included"):
         write(options(nats_server.url), [{**row, "content": b"x" * (fits + 1)}])
     assert admin.info(target).state.messages == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_exactly_once_names_the_largest_payload_that_its_ids_leave_room_for(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, way: str
+) -> None:
+    make_stream(admin, stream, **WAYS[way])
+    exactly = options(nats_server.url, sink_mode="exactly-once")
+    row, task = {"subject": f"{stream}.big"}, new_task()
+    with pytest.raises(PublishError) as refused:
+        write(exactly, [{**row, "content": b"x" * MAX_PAYLOAD}], task=task)
+    found = re.search(
+        r"headers need (\d+) bytes, (.*) among them.* leaves (\d+)", str(refused.value)
+    )
+    assert found
+    headers, line, largest = int(found[1]), found[2], int(found[3])
+    assert line == f"Nats-Msg-Id: {task.id_prefix}0"
+    assert headers == len(f"NATS/1.0\r\n{line}\r\n\r\n") < ROOM_FOR_IDS
+    assert largest == MAX_PAYLOAD - headers
+    write(exactly, [{**row, "content": b"x" * largest}], task=task)
+    assert [len(m.payload) for m in admin.read_all(stream)] == [largest]
 
 
 def test_null_content_is_an_empty_payload(

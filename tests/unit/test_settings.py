@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -442,6 +443,46 @@ def test_any_text_is_a_position_or_an_option_error(text: str) -> None:
 def test_what_no_sequence_can_be_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="stream sequences begin at 1"):
         parse_positions("nats.start", text, Earliest())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("-1h", 3600), ("-90s", 90), ("- 2 D", 172800), ("-1.5h", 5400)]
+)
+def test_a_time_before_now_is_fixed_when_it_is_parsed(text: str, seconds: int) -> None:
+    earliest = time.time_ns() - seconds * 10**9
+    found = parse_positions("nats.start", text, Earliest()).default
+    assert isinstance(found, AtTime)
+    assert earliest <= found.ns <= time.time_ns() - seconds * 10**9
+
+
+@pytest.mark.parametrize("text", ["-" + "9" * 400 + "d", "-1000000d"])
+def test_a_time_before_any_stream_is_one_that_the_server_can_count(text: str) -> None:
+    found = parse_positions("nats.start", text, Earliest()).default
+    assert str(found).startswith("18")
+
+
+@pytest.mark.parametrize("text", ["-1", "-2", "-0", "1h", "-1h30m", "-h", "--1h", "+1h", "-1y"])
+def test_what_only_looks_like_a_time_before_now_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"nats\.end='.+' is none of .*-30m, -1h, -2d"):
+        parse_positions("nats.end", text, Earliest())
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("2024-05-01T12:00:00", "2024-05-01T12:00:00Z"),
+        ("2024-05-01 12:00:00.5", "2024-05-01T12:00:00.5Z"),
+        ("2024-05-01 12:00", "2024-05-01T12:00:00Z"),
+        ("2024-05-01", "2024-05-01T00:00:00Z"),
+    ],
+)
+def test_a_time_without_a_zone_is_refused_with_what_to_append(text: str, remedy: str) -> None:
+    with pytest.raises(OptionError) as refused:
+        parse_positions("nats.start", text, Earliest())
+    assert f"nats.start={text!r} has no time zone: append Z for UTC ({remedy})" in str(
+        refused.value
+    )
+    assert isinstance(parse_positions("nats.start", remedy, Earliest()).default, AtTime)
 
 
 def test_a_wrong_position_of_a_stream_names_the_stream() -> None:

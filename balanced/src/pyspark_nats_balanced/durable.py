@@ -21,7 +21,7 @@ from nats_spark_common.errors import (
 )
 from nats_spark_common.jetstream import FILTER_SUBJECTS_VERSION, StreamInfo
 from nats_spark_common.loss import tell_unmatched
-from nats_spark_common.positions import AtSequence, AtTime, Latest
+from nats_spark_common.positions import AtSequence, AtTime, Latest, check_start
 from nats_spark_common.provision import create_stream, stream_config
 from nats_spark_common.settings import NatsSettings
 from nats_spark_common.tables import TABLES
@@ -298,6 +298,8 @@ class Durable(Closing):
             )
 
     def _create(self, stream: StreamInfo) -> None:
+        # Servers start at the next message instead (2.9 also for a sequence past the end).
+        check_start(self._settings.start.for_stream(stream.name), stream.name, stream.last_seq)
         config = self._config(stream)
         try:
             self._request(config, "create")

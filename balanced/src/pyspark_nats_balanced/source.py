@@ -8,7 +8,7 @@ from pyspark.sql.types import StructType
 from nats_spark_common.errors import OptionError
 from nats_spark_common.schema import Projection
 from nats_spark_common.settings import NatsSettings
-from nats_spark_common.source import FlavorSource
+from nats_spark_common.source import FlavorSource, check_no_end
 
 from .durable import Durable
 from .stream import StreamReader
@@ -20,7 +20,8 @@ class DefaultSource(FlavorSource):
     flavor = "balanced"
 
     def check(self, settings: NatsSettings) -> None:
-        """Raises as `Durable.check` does."""
+        """Raises as `check_no_end` and `Durable.check` do."""
+        check_no_end(settings)  # there are only streaming reads, so `load` can tell
         with Durable(settings) as durable:
             durable.check()
 

@@ -25,6 +25,7 @@ from .errors import (
     StreamNotFoundError,
     TimeoutExpiredError,
     UnsupportedConsumerError,
+    UnsupportedSparkError,
     UnsupportedStreamError,
 )
 from .logs import configure
@@ -51,5 +52,6 @@ __all__ = [
     "StreamNotFoundError",
     "TimeoutExpiredError",
     "UnsupportedConsumerError",
+    "UnsupportedSparkError",
     "UnsupportedStreamError",
 ]

@@ -14,6 +14,7 @@
      ├── ConsumerNotFoundError    a consumer does not exist, or no longer
      ├── UnsupportedConsumerError a consumer cannot be used with these options
      ├── DataLossError            messages were removed before they were read
+     ├── UnsupportedSparkError    Spark is too old (an ImportError)
      ├── PayloadError             a payload does not decompress
      ├── PublishError             a row cannot be published, or the server refuses it
      ├── ReplayError              nothing tells which rows of a replayed task stand already
@@ -97,6 +98,10 @@ class UnsupportedConsumerError(NatsSparkError):
 
 class DataLossError(NatsSparkError):
     """Messages were removed before they were read."""
+
+
+class UnsupportedSparkError(NatsSparkError, ImportError):
+    """Spark is too old for the data sources."""
 
 
 class PayloadError(NatsSparkError):

@@ -1,17 +1,31 @@
-"""Where to start and end: ``nats.start`` and ``nats.end``. Pure."""
+"""Where to start and end: ``nats.start`` and ``nats.end``. Pure, but for the clock.
+
+A time that is given as its distance from now becomes a fixed one as soon as it is parsed: when a
+streaming query starts, and when a batch read is planned, which Spark does once for a DataFrame.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import dataclass, field
 
+from .durations import parse_duration
 from .errors import OptionError, ProtocolError
 from .timestamps import ns_to_rfc3339, rfc3339_to_ns
 
 _ALLOWED = (
     "'earliest', 'latest', a sequence from 1 on, an RFC 3339 time with its zone "
-    '(2024-05-01T12:00:00Z), or JSON per stream ({"ORDERS": 17, "*": "earliest"})'
+    "(2024-05-01T12:00:00Z), a time before now (-30m, -1h, -2d), or JSON per stream "
+    '({"ORDERS": 17, "*": "earliest"})'
 )
+
+#: A time before now has a unit: Kafka's -1 and -2 are no times.
+_AGO = re.compile(r"-\s*(\d.*[a-z])", re.ASCII)
+_LONGEST_AGO_NS = 1 << 62  # 146 years, before any stream
+
+_NO_ZONE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,20 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
     return Positions(parsed.pop("*", otherwise), parsed)
 
 
+def check_start(position: Position, stream: str, last_seq: int) -> None:
+    """Raise ``OptionError`` for a start that a stream has not reached."""
+    if isinstance(position, AtSequence) and position.seq > last_seq + 1:
+        raise OptionError(
+            f"nats.start={position.seq} lies beyond the end of stream {stream!r}, whose last "
+            f"sequence is {last_seq}: use a sequence up to {last_seq + 1}, or 'latest'"
+        )
+    if isinstance(position, AtTime) and position.ns > time.time_ns():
+        raise OptionError(
+            f"nats.start={position}: the time lies in the future; "
+            "use a time up to now, or 'latest' for messages still to come"
+        )
+
+
 def _position(option: str, value: object) -> Position:
     text = str(value).strip()
     if text.lower() == "earliest":
@@ -104,7 +132,22 @@ def _position(option: str, value: object) -> Position:
         if len(text) <= 19 and 0 < int(text) < 1 << 63:
             return AtSequence(int(text))
         raise OptionError(f"{option}={text[:40]}: stream sequences begin at 1; use {_ALLOWED}")
+    ago = _AGO.fullmatch(text.lower())
     try:
-        return AtTime(rfc3339_to_ns(text))
-    except ProtocolError:
-        raise OptionError(f"{option}={text!r} is none of {_ALLOWED}") from None
+        return AtTime(_before_now(ago.group(1)) if ago else rfc3339_to_ns(text))
+    except (ProtocolError, ValueError):
+        pass
+    local = _NO_ZONE.fullmatch(text)
+    if local:
+        # Spark does not pass its session time zone to a Python source.
+        day, clock = local.groups()
+        whole = f"{day}T{clock or '00:00:00'}{':00' if clock and len(clock) == 5 else ''}"
+        raise OptionError(
+            f"{option}={text!r} has no time zone: append Z for UTC ({whole}Z), or the offset of "
+            f"the zone that is meant ({whole}+02:00)"
+        )
+    raise OptionError(f"{option}={text!r} is none of {_ALLOWED}")
+
+
+def _before_now(duration: str) -> int:
+    return time.time_ns() - int(min(parse_duration(duration) * 1e9, _LONGEST_AGO_NS))

@@ -143,7 +143,7 @@ class NatsSettings(BaseSettings):
     )
     start: _Start = Field(
         Positions(Earliest()),
-        description="earliest, latest, a sequence, an RFC 3339 time, or JSON per stream",
+        description="earliest, latest, a sequence, an RFC 3339 time, -1h, or JSON per stream",
     )
     end: _End = Field(
         Positions(Latest()), description="end of a batch read: as nats.start; a time is excluded"

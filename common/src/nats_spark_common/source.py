@@ -45,11 +45,9 @@ class FlavorSource(JetStreamSink):
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:
         settings = self.settings()
-        if settings.end != NatsSettings.model_fields["end"].default:
-            raise OptionError(
-                f"nats.end={settings.end} is for batch reads; a stream has no end: "
-                "use trigger(availableNow=True) to stop at the messages that are there now"
-            )
+        # Spark creates a source in the same way for read and for readStream, so this cannot be
+        # checked in `schema`, at ``load()``: the start of the query is the first to tell.
+        check_no_end(settings)
         return self.stream_reader(settings, Projection(schema))
 
     def settings(self) -> NatsSettings:
@@ -85,3 +83,12 @@ class FlavorSource(JetStreamSink):
     ) -> DataSourceStreamReader:
         """The reader of a streaming query."""
         raise NotImplementedError
+
+
+def check_no_end(settings: NatsSettings) -> None:
+    """Raise ``OptionError`` where ``nats.end`` is set, which a stream does not have."""
+    if settings.end != NatsSettings.model_fields["end"].default:
+        raise OptionError(
+            f"nats.end={settings.end} is for batch reads; a stream has no end: "
+            "use trigger(availableNow=True) to stop at the messages that are there now"
+        )

@@ -4,7 +4,15 @@ Spark finds the source by itself, because the package's name begins with ``pyspa
 ``DefaultSource``. The flavors are packages of their own, looked up when one is chosen.
 """
 
-from .source import DefaultSource
+from typing import TYPE_CHECKING
+
+from nats_spark_common.spark_version import is_supported, stand_in
+
 from .threads import activate
+
+if TYPE_CHECKING or is_supported():
+    from .source import DefaultSource
+else:
+    DefaultSource = stand_in("nats")
 
 __all__ = ["DefaultSource", "activate"]

@@ -4,6 +4,13 @@ Spark finds the source by itself, because the package's name begins with ``pyspa
 ``DefaultSource``: ``spark.readStream.format("nats-v2")`` works without a register call.
 """
 
-from .source import DefaultSource
+from typing import TYPE_CHECKING
+
+from nats_spark_common.spark_version import is_supported, stand_in
+
+if TYPE_CHECKING or is_supported():
+    from .source import DefaultSource
+else:
+    DefaultSource = stand_in("nats-v2")
 
 __all__ = ["DefaultSource"]

@@ -10,7 +10,7 @@ from ..control import Control
 from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
 from ..jetstream import StreamInfo
 from ..loss import lost_messages, tell_unmatched
-from ..positions import AtSequence, AtTime, Earliest, Position, Positions
+from ..positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
 from ..settings import NatsSettings
 from .layout import Selection
 from .offsets import Offset, StreamOffset
@@ -94,7 +94,7 @@ class Streams(Closing):
         """Where ``nats.start`` puts the reader in each stream.
 
         Raises:
-            OptionError: the position lies beyond the stream's end.
+            OptionError: the position lies beyond the stream's end, or in the future.
             DataLossError: the sequence is no longer stored.
         """
         return Offset(
@@ -131,21 +131,15 @@ class Streams(Closing):
 
     def _before(self, info: StreamInfo) -> int:
         position: Position = self._settings.start.for_stream(info.name)
+        check_start(position, info.name, info.last_seq)
         if isinstance(position, Earliest):
             return info.first_seq - 1
         if isinstance(position, AtSequence):
-            if position.seq > info.last_seq + 1:
-                raise OptionError(
-                    f"nats.start={position.seq} lies beyond the end of stream {info.name!r}, whose "
-                    f"last sequence is {info.last_seq}: use a sequence up to "
-                    f"{info.last_seq + 1}, or 'latest'"
-                )
             lost = lost_messages(info, position.seq, info.first_seq - 1)
             if lost and self._settings.fail_on_data_loss:
                 raise DataLossError(f"nats.start={position.seq}: {lost}; or use 'earliest'")
             return max(position.seq, info.first_seq) - 1
         if isinstance(position, AtTime):
-            _check_past("nats.start", position)
             return self._control.sequence_at(info, position.ns) - 1
         return info.last_seq
 
@@ -167,14 +161,6 @@ class Streams(Closing):
 
 def _is_or_are(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def _check_past(option: str, position: AtTime) -> None:
-    if position.ns > time.time_ns():
-        raise OptionError(
-            f"{option}={position}: the time lies in the future; "
-            "use a time up to now, or 'latest' for messages still to come"
-        )
 
 
 def _check_readable(info: StreamInfo) -> None:

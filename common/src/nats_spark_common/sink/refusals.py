@@ -22,7 +22,7 @@ EXPECTED_ANOTHER_STREAM = 10060
 _REMEDIES = {
     10077: "the stream is full and discards new messages (discard: new): raise its limits, or "
     "let consumers or max_age remove messages",
-    10054: "raise the stream's max_msg_size, or make the message smaller",
+    10054: "raise the stream's max_msg_size, in which headers count, or make the message smaller",
     10097: "header blocks hold up to 64 KiB",
     10109: "a sealed stream takes no more messages: write to another",
     10071: "the header Nats-Expected-Last-(Subject-)Sequence asks for another state; drop it with "

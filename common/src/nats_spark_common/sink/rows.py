@@ -218,11 +218,21 @@ def check_sizes(rows: Rows, max_payload: int) -> None:
     large = np.flatnonzero(sizes > max_payload)
     if max_payload > 0 and len(large):
         row = int(large[0])
+        payload = len(rows.payloads[row].as_py())
+        headers = int(sizes[row]) - payload
+        largest = max(0, max_payload - headers)
         raise PublishError(
             f"subject {rows.subjects[row].as_py()!r}: the message has {sizes[row]} bytes, headers "
-            f"included, and the server takes {max_payload} (max_payload): make it smaller, "
-            "compress it with nats.payload.compression, or raise the server's limit"
+            f"included, and the server takes {max_payload} (max_payload): the headers need "
+            f"{headers} bytes{_of_id(rows, row)}, which leaves {largest} for the payload of "
+            f"{payload}; make it smaller, compress it with nats.payload.compression, or raise the "
+            "server's limit"
         )
+
+
+def _of_id(rows: Rows, row: int) -> str:
+    message_id = None if rows.ids is None else rows.ids[row].as_py()
+    return f", {MSG_ID}: {message_id} among them" if message_id else ""
 
 
 def _checked(subjects: pa.StringArray, look_at: int) -> pa.StringArray:

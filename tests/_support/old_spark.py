@@ -1,0 +1,57 @@
+"""Versions of PySpark that are too old for the sources, from the package index into ``.cache``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_CACHE = ROOT / ".cache"
+_SOURCES = ("common", "v2", "balanced", "archived/partitioned")
+
+
+class NotAvailableError(Exception):
+    """Why the old version cannot be had here."""
+
+
+def find(distribution: str, version: str) -> Path:
+    """Return a folder to import it from: ``pyspark``, or ``pyspark-client`` (Python code alone).
+
+    Raises ``NotAvailableError``.
+    """
+    folder = _CACHE / f"{distribution}-{version}"
+    _CACHE.mkdir(exist_ok=True)
+    with (_CACHE / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # no other process of the tests installs meanwhile
+        if not folder.exists():
+            _install(f"{distribution}=={version}", folder)
+    return folder
+
+
+def run(folder: Path, script: str, *paths: Path) -> str:
+    """Return what a script prints with this PySpark, the suite's packages and ``paths``."""
+    sources = (ROOT / source / "src" for source in _SOURCES)
+    environment = {name: v for name, v in os.environ.items() if name != "SPARK_HOME"}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (folder, *sources, *paths)))
+    environment["PYSPARK_PYTHON"] = environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def _install(requirement: str, folder: Path) -> None:
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+    done = subprocess.run(
+        [*command, "--target", unfinished, requirement], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise NotAvailableError(f"pip install {requirement} failed: {done.stderr.strip()[-300:]}")
+    unfinished.rename(folder)
