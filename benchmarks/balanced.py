@@ -20,9 +20,9 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from pyspark.sql import SparkSession
 
 from fill import fill
-from nats_spark_common.api import ask
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.settings import NatsSettings
+from nats_spark_common.jetstream.requests import ask
+from nats_spark_common.options.settings import NatsSettings
 from pyspark_nats_balanced.acks import DONE, confirm
 from pyspark_nats_balanced.deliveries import Deliveries
 from pyspark_nats_balanced.pull import Puller

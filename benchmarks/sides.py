@@ -10,9 +10,9 @@ import nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from bare import Bare
-from nats_spark_common.decode import decode, marker
-from nats_spark_common.messages import MESSAGE_COLUMNS
-from nats_spark_common.wire import BLOCK_BYTES
+from nats_spark_common.connection.connection import BLOCK_BYTES
+from nats_spark_common.reading.decode import decode, marker
+from nats_spark_common.rows.messages import MESSAGE_COLUMNS
 
 FETCH_BYTES = 4 << 20
 FETCH_MESSAGES = 100_000

@@ -24,8 +24,8 @@ from pyspark.sql import SparkSession
 
 from bare import Bare
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.sink.layout import Layout
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.sink.columns import MessageColumns
 from nats_spark_common.sink.ledger import TaskId
 from nats_spark_common.sink.writer import write_task
 from report import machine
@@ -206,7 +206,7 @@ def _task(url: str, stream: str, count: int, size: int, mode: str) -> float:
 
     begun = time.perf_counter()
     task = TaskId(uuid.uuid4().hex, "0", 0)
-    write_task(settings, Layout(0, 1, None, None), task, batches())
+    write_task(settings, MessageColumns(0, 1, None, None), task, batches())
     return count / (time.perf_counter() - begun)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from pyspark.sql.types import StructType
 
-from nats_spark_common.schema import SCHEMA
+from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_balanced import DefaultSource
 
 from .admin import Admin

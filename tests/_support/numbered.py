@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql.types import StructType
 
-from nats_spark_common.schema import SCHEMA
+from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_partitioned import DefaultSource
 
 from .admin import Admin

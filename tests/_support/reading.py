@@ -11,7 +11,7 @@ from pyspark.sql.datasource import CaseInsensitiveDict, DataSource
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit
 from pyspark.sql.types import StructType
 
-from nats_spark_common.schema import SCHEMA
+from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_v2 import DefaultSource
 
 Row = dict[str, Any]

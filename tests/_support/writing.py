@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.sink.layout import layout_of
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.sink.columns import message_columns
 from nats_spark_common.sink.ledger import TaskId
 from nats_spark_common.sink.writer import Written, write_task
 
@@ -56,7 +56,7 @@ def write_batches(
     schema: pa.Schema = SCHEMA,
 ) -> Written:
     settings = NatsSettings.from_options(options)
-    layout = layout_of(from_arrow_schema(schema), settings.sink_subject)
+    layout = message_columns(from_arrow_schema(schema), settings.sink_subject)
     return write_task(settings, layout, task or new_task(), record_batches)
 
 

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import Row, StructType
 
 from nats_spark_common import OptionError
-from nats_spark_common.schema import SCHEMA
+from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats import DefaultSource
 
 from .._support.admin import Admin

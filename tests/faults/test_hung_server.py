@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nats_spark_common import silence
+from nats_spark_common.connection import silence
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support import consuming

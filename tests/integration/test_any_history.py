@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.replay import streams as asking
+from nats_spark_common.replay import stream_states as asking
 from pyspark_nats import DefaultSource
 
 from .._support.admin import Admin

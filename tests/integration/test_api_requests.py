@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 import pytest
 from nats.aio.msg import Msg
 
-from nats_spark_common.control import Control
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.settings import NatsSettings
+from nats_spark_common.jetstream.control import Control
+from nats_spark_common.options.settings import NatsSettings
 
 from .._support.admin import Admin, wait_until
 

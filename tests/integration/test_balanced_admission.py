@@ -121,7 +121,7 @@ def test_after_the_idle_timeout_the_server_is_not_asked_any_more(
 
         def asleep() -> bool:
             assert driver.latest(position) == position
-            return driver.reader._running.admission.asleep
+            return driver.reader._running.limits.asleep
 
         wait_until(asleep)
         admin.fill(stream, 5)

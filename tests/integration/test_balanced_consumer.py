@@ -23,8 +23,8 @@ from nats_spark_common import (
     UnsupportedConsumerError,
 )
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.schema import SCHEMA
-from nats_spark_common.timestamps import ns_to_rfc3339
+from nats_spark_common.protocol.timestamps import ns_to_rfc3339
+from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_balanced import DefaultSource
 
 from .._support.admin import Admin

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.timestamps import ns_to_rfc3339
+from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
 from .._support.admin import Admin
 

@@ -18,17 +18,11 @@ from typing import Any
 import nkeys
 import pytest
 
-from nats_spark_common import (
-    AuthError,
-    ConnectError,
-    NatsSettings,
-    TimeoutExpiredError,
-    pool,
-    wire,
-)
-from nats_spark_common.connecting import connect
-from nats_spark_common.control import Control
+from nats_spark_common import AuthError, ConnectError, NatsSettings, TimeoutExpiredError
+from nats_spark_common.connection import connection, pool
+from nats_spark_common.connection.connect import connect
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.control import Control
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import free_ports
@@ -372,19 +366,19 @@ def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
         settings = NatsSettings.from_options({"nats.url": server.url})
         with connect(settings) as link:
             looked = []
-            parsed = wire.parse
+            parsed = connection.parse
 
             def counting(data: bytes) -> Any:
                 looked.append(len(data))
                 return parsed(data)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(wire, "parse", counting)
+                patch.setattr(connection, "parse", counting)
                 reply = link.request("$JS.API.STREAM.MSG.GET.S", b'{"seq":1}', 20.0)
             assert len(json.loads(reply.payload)["message"]["data"]) >= size
             assert sum(looked) < 3 * len(reply.payload) + 10_000
             link.rest()
-            assert len(link._buffer) == wire.BLOCK_BYTES
+            assert len(link._buffer) == connection.BLOCK_BYTES
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.sink.layout import layout_of
-from nats_spark_common.sink.ledger import Ledger, Standing, TaskId
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.sink.columns import message_columns
+from nats_spark_common.sink.ledger import Ledger, StoredRows, TaskId
 from nats_spark_common.sink.rows import RowMaker
 from nats_spark_common.sink.targets import Targets
 
@@ -39,7 +39,7 @@ FIXED = 100_000
 class Look:
     """What `Ledger.look` found, and the memory that it holds and took meanwhile."""
 
-    standing: Standing
+    standing: StoredRows
     arrow: int
     python: int
     peak: int
@@ -60,7 +60,7 @@ def look(url: str, stream: str, task: TaskId, *, user_ids: bool) -> Look:
     settings = NatsSettings.from_options(exactly(url))
     targets = Targets(settings)
     ledger = Ledger(settings, task, targets, user_ids=user_ids)
-    maker = RowMaker(layout_of(from_arrow_schema(SCHEMA), None), None, "none", task.id_prefix)
+    maker = RowMaker(message_columns(from_arrow_schema(SCHEMA), None), None, "none", task.id_prefix)
     rows = maker.rows(next(batches(numbered(stream, 1, SIZE))))
     ledger.admit(rows, targets.of(rows.subjects))
     gc.collect()

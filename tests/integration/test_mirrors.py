@@ -13,9 +13,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.ranges import StreamRange
-from nats_spark_common.reading import read_range
-from nats_spark_common.settings import NatsSettings
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.planning.ranges import StreamRange
+from nats_spark_common.reading.range_reader import read_range
 
 from .._support import consuming
 from .._support.admin import Admin, mirror, wait_until

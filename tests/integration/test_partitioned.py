@@ -20,7 +20,7 @@ from nats_spark_common import (
     UnsupportedStreamError,
 )
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.replay import streams as asking
+from nats_spark_common.replay import stream_states as asking
 from pyspark_nats_partitioned import DefaultSource
 
 from .._support.admin import Admin

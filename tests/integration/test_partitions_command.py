@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from nats_spark_common.cli import main, partitions
-from nats_spark_common.control import Control
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.control import Control
 
 from .._support import transforms
 from .._support.admin import Admin, wait_until

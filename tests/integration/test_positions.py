@@ -10,8 +10,8 @@ import pytest
 
 from nats_spark_common import DataLossError, OptionError, StreamNotFoundError
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.jetstream import StreamInfo
-from nats_spark_common.timestamps import ns_to_rfc3339
+from nats_spark_common.jetstream.api import StreamInfo
+from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
 from .._support import consuming
 from .._support.admin import Admin

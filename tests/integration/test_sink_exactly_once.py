@@ -13,7 +13,7 @@ import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import FencedError, ReplayError
-from nats_spark_common.settings import NatsSettings
+from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.ledger import LEASE, TaskId, forget
 
 from .._support.admin import Admin, mirror, wait_until

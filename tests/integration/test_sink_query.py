@@ -226,7 +226,7 @@ def test_a_stream_that_the_environment_names_is_that_of_the_source(
     sink = DefaultSource(CaseInsensitiveDict({"nats.url": nats_server.url}))
     writer = sink.writer(schema, overwrite=False)
     row = pa.RecordBatch.from_pylist([{"subject": f"{stream}.a", "content": "1"}])
-    write_task(writer._settings, writer._layout, new_task(), iter([row]))
+    write_task(writer._settings, writer._columns, new_task(), iter([row]))
     assert admin.info(stream).state.messages == 1
 
 

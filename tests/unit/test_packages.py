@@ -45,6 +45,63 @@ def test_common_imports_no_flavor() -> None:
     assert not imported(ROOT / "common") & FLAVORS.keys()
 
 
+#: The rooms of common from the lowest up; those of a line do not import one another.
+ROOMS = (
+    ("errors", "closeable", "embedded"),
+    ("protocol",),
+    ("rows",),
+    ("options",),
+    ("connection",),
+    ("jetstream",),
+    ("planning", "partitions"),
+    ("reading",),
+    ("sink",),
+    ("spark",),
+    ("replay",),
+)
+CLI_USES = {"cli", "partitions", "jetstream", "options", "protocol", "errors"}
+COMMON = ROOT / "common" / "src" / "nats_spark_common"
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms of common whose code a module of common imports, its own among them."""
+    package = ("nats_spark_common", *path.relative_to(COMMON).parts[:-1])
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            full = (*above, *(node.module or "").split("."))
+            targets = [(*full, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            targets = [tuple(alias.name.split(".")) for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            parts = [part for part in target if part]
+            if parts[0] == "nats_spark_common":
+                rooms.add(parts[1])
+    return rooms
+
+
+MODULES = sorted(path for path in COMMON.rglob("*.py") if path.parent != COMMON)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(COMMON)))
+def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
+    room = path.relative_to(COMMON).parts[0]
+    if room == "cli":
+        assert rooms_imported(path) <= CLI_USES
+        return
+    floor = next(i for i, rooms in enumerate(ROOMS) if room in rooms)
+    allowed = {room, *(each for rooms in ROOMS[:floor] for each in rooms)}
+    assert rooms_imported(path) <= allowed
+
+
+def test_no_module_stands_outside_a_room() -> None:
+    outside = {path.stem for path in COMMON.glob("*.py")} - {"__init__"}
+    assert outside <= {"errors", "closeable", "embedded"}
+
+
 @pytest.mark.parametrize("folder", [ROOT / "common", *FLAVORS.values()])
 def test_every_package_of_a_distribution_is_in_its_wheel(folder: Path) -> None:
     project = tomllib.loads((folder / "pyproject.toml").read_text())

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nats_spark_common.option_reference import options_reference
-from nats_spark_common.schema import SCHEMA
+from nats_spark_common.options.reference import options_reference
+from nats_spark_common.rows.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 

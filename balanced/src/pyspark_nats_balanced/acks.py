@@ -9,10 +9,10 @@ Source: NATS docs, "JetStream wire API Reference" (Acknowledging Messages), ADR-
 
 from __future__ import annotations
 
+from nats_spark_common.connection.connection import Connection
 from nats_spark_common.errors import JetStreamUnavailableError
-from nats_spark_common.jetstream import NO_RESPONDERS
-from nats_spark_common.protocol import header_status
-from nats_spark_common.wire import Connection
+from nats_spark_common.jetstream.api import NO_RESPONDERS
+from nats_spark_common.protocol.operations import header_status
 
 from .deliveries import Deliveries
 

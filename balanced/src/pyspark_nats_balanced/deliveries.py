@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from nats_spark_common.messages import Int64s
+from nats_spark_common.rows.messages import Int64s
 
-from .packing import pack, unpack, unzigzag, zigzag
+from .packed_columns import pack, unpack, unzigzag, zigzag
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nats_spark_common.messages import Int64s
+from nats_spark_common.rows.messages import Int64s
 
-from .packing import pack, unpack
+from .packed_columns import pack, unpack
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nats_spark_common.connecting import connect
+from nats_spark_common.connection.connect import connect
+from nats_spark_common.connection.connection import Connection
+from nats_spark_common.connection.retry import UNREACHED, Patience
 from nats_spark_common.errors import (
     JetStreamUnavailableError,
     ProtocolError,
     ServerError,
     TimeoutExpiredError,
 )
-from nats_spark_common.jetstream import NO_RESPONDERS, api_prefix, encode
-from nats_spark_common.messages import Int64s
-from nats_spark_common.protocol import pub
-from nats_spark_common.pulls import PULL_ENDS
-from nats_spark_common.retry import UNREACHED, Patience
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.wire import Connection
+from nats_spark_common.jetstream.api import NO_RESPONDERS, api_prefix, encode
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.protocol.ack_subject import PULL_ENDS
+from nats_spark_common.protocol.operations import pub
+from nats_spark_common.rows.messages import Int64s
 
 from .acks import DONE, confirm
 from .deliveries import Deliveries
-from .frames import Frames, Status, decode
+from .pull_answers import Frames, Status, decode
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 Spark calls ``commit`` for a batch only when the next one has data. But it asks for the next batch
 with the position where the last one ended, once that one is committed: so a start that has reached
-a batch is the sign to acknowledge it, and `settle` is called with either, whichever comes first.
+a batch is the sign to acknowledge it, and `acknowledge_committed` is called with
+either, whichever comes first.
 """
 
 from __future__ import annotations
@@ -15,27 +16,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nats_spark_common import loss
-from nats_spark_common.errors import (
-    ConsumerNotFoundError,
-    NatsSparkError,
-    OptionError,
-)
-from nats_spark_common.jetstream import DIRECT_VERSION, StreamInfo
-from nats_spark_common.retry import LOST, retrying
-from nats_spark_common.settings import NatsSettings
+from nats_spark_common.connection.retry import LOST, retrying
+from nats_spark_common.errors import ConsumerNotFoundError, NatsSparkError, OptionError
+from nats_spark_common.jetstream.api import DIRECT_VERSION, StreamInfo
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.planning.data_loss import recreated, report_loss, truncated
 
-from . import words
+from . import error_texts
 from .acks import NOT_NOW, confirm
-from .admitting import Admission
+from .batch_limits import BatchLimits
+from .consumer import ConsumerInfo, Durable
 from .deliveries import Deliveries
-from .durable import ConsumerInfo, Durable
-from .fetch import Source
+from .heartbeats import Heartbeats
 from .intervals import Intervals
-from .keeper import Keeper
 from .offset import Offset
-from .partition import Share
 from .pull import Pulled, Puller
+from .read_messages import Source
+from .share import Share
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -57,8 +54,8 @@ class Query:
         self._settings = settings
         self._durable = Durable(settings)
         self._puller = Puller(settings, self._durable.stream, self._durable.name)
-        self.admission = Admission(settings, time.monotonic())
-        self._keeper: Keeper | None = None
+        self.limits = BatchLimits(settings, time.monotonic())
+        self._keeper: Heartbeats | None = None
         # The stream and the consumer that the position rests on.
         self._info: ConsumerInfo | None = None
         self._created = ""
@@ -109,7 +106,7 @@ class Query:
             DataLossError: the stream is not the one that the position rests on.
             NatsSparkError: the server cannot be reached, however often it was tried.
         """
-        self.settle(position)
+        self.acknowledge_committed(position)
         if self._batch is not None:
             return self._batch  # asked again before it ran
         if self._to_reset:
@@ -117,10 +114,10 @@ class Query:
             self._to_reset, self._delivery = False, 0
         most = self._admitted(unlimited)
         if not most:
-            if not self.admission.available_now:
+            if not self.limits.available_now:
                 time.sleep(self._settings.poll_interval)
             return None
-        idles = not (unlimited or self.admission.available_now)
+        idles = not (unlimited or self.limits.available_now)
         deliveries, newest = self._take(most, at_once=idles)
         if not len(deliveries):
             if idles:
@@ -164,7 +161,7 @@ class Query:
             tasks = max(1, min(settings.tasks, len(end.deliveries) // settings.min_range))
         return [Share(source, end.consumer, part) for part in end.deliveries.split(tasks)]
 
-    def settle(self, position: Offset) -> None:
+    def acknowledge_committed(self, position: Offset) -> None:
         """Spark has committed all up to ``position``: acknowledge what is not acknowledged yet.
 
         Raises ``DataLossError`` where the stream is not the one of the batch any more, with
@@ -183,7 +180,7 @@ class Query:
         self._batch = None
         self._planned = False
         self._settled = position.batch
-        self.admission.committed(time.monotonic())
+        self.limits.committed(time.monotonic())
 
     def report(self) -> dict[str, Any] | None:
         """The state of the consumer, for the query's progress."""
@@ -225,11 +222,11 @@ class Query:
         elif position.batch:
             self._tell_unknown_acks(position, info)
         if info.max_deliver:
-            _log.warning("%s", words.gives_up(durable.stream, durable.name, info.max_deliver))
+            _log.warning("%s", error_texts.gives_up(durable.stream, durable.name, info.max_deliver))
         self._ack_prefix = position.ack_prefix
         self._info, self._delivered = info, info.delivered
         if not self._settings.ack_none:
-            self._keeper = Keeper(self._settings, info.redelivers_after)
+            self._keeper = Heartbeats(self._settings, info.redelivers_after)
 
     def _tell_unknown_acks(self, position: Offset, info: ConsumerInfo) -> None:
         """Whether the server knows more to be done than the checkpoint does.
@@ -242,9 +239,9 @@ class Query:
         if info.acknowledged <= int(known.consumer_seqs.max(initial=0)):
             return
         last = int(known.seqs.max(initial=0))
-        told = words.unknown_acks(self._durable.stream, self._durable.name, info.floor, last)
+        told = error_texts.unknown_acks(self._durable.stream, self._durable.name, info.floor, last)
         if self._settings.reset_on_start:
-            loss.tell(self._settings, told)
+            report_loss(self._settings, told)
         else:
             _log.warning("%s; other members of the durable do so, too", told)
 
@@ -254,27 +251,27 @@ class Query:
         if stream.created == position.created == self._created and stream.last_seq >= last:
             return True
         if stream.created != self._created:
-            self._begin_anew(stream, loss.recreated(stream.name, self._created, stream.created))
+            self._begin_anew(stream, recreated(stream.name, self._created, stream.created))
         elif stream.created == position.created:
-            self._begin_anew(stream, loss.truncated(stream, last))
+            self._begin_anew(stream, truncated(stream, last))
         return False
 
     def _begin_anew(self, stream: StreamInfo, told: str) -> None:
         """Tell that the stream's sequences mean other messages now, and forget those known."""
-        loss.tell(self._settings, told)
+        report_loss(self._settings, told)
         self._created = stream.created
         self._done, self._newest = Intervals.empty(), 0
         if self._keeper is not None:
             self._keeper.release()
 
     def _admitted(self, unlimited: bool) -> int:
-        admission, settings, keeper = self.admission, self._settings, self._keeper
+        limits, settings, keeper = self.limits, self._settings, self._keeper
         info = self._info
-        if info is None or unlimited or admission.needs_info:
+        if info is None or unlimited or limits.needs_info:
             info = self._refresh()
         size = self._durable.stream_info().average_size if settings.max_bytes_per_trigger else 0.0
         beat = keeper.interval if keeper else None
-        return admission.limit(info, size, beat, unlimited, time.monotonic())
+        return limits.limit(info, size, beat, unlimited, time.monotonic())
 
     def _take(self, most: int, at_once: bool) -> tuple[Deliveries, int]:
         """Pull up to ``most`` new messages; and when the newest of them was stored.
@@ -291,7 +288,7 @@ class Query:
         wait = 0.0 if at_once else settings.msg_receive_wait_millis
         parts: list[Deliveries] = []
         raw = fresh = newest = 0
-        budget = self.admission.budget
+        budget = self.limits.budget
         while fresh < most and (budget is None or raw < budget):
             count = min(most - fresh, most_asked) if max_bytes else 1
             if budget is not None:
@@ -307,9 +304,11 @@ class Query:
             max_bytes = None if pulled.too_large else bytes_at_once
             if pulled.drained:
                 break
-        self.admission.pulled(raw, fresh, time.monotonic())
-        if self.admission.asleep:
-            _log.warning("%s", words.asleep(self._durable.stream, self._durable.name, settings))
+        self.limits.pulled(raw, fresh, time.monotonic())
+        if self.limits.asleep:
+            _log.warning(
+                "%s", error_texts.asleep(self._durable.stream, self._durable.name, settings)
+            )
         return Deliveries.of(parts), newest
 
     def _without_committed(self, pulled: Pulled) -> tuple[Deliveries, int]:
@@ -327,7 +326,7 @@ class Query:
         if others.any():  # stored after all that was committed: not the messages of then
             stream = self._durable.stream_info()
             seq = int(deliveries.seqs[np.argmax(others)])
-            self._begin_anew(stream, words.other_message(stream.name, seq))
+            self._begin_anew(stream, error_texts.other_message(stream.name, seq))
             again[:] = False
         fresh = deliveries.select(~again)
         if self._keeper is not None and len(fresh):
@@ -406,5 +405,5 @@ class Query:
 
     def _tell_gone(self, how: str, last: Deliveries | None) -> None:
         seqs = self._done.ends if last is None else last.seqs
-        told = words.gone(self._durable.stream, self._durable.name, how, seqs.max(initial=0))
-        loss.tell(self._settings, told, ConsumerNotFoundError)
+        told = error_texts.gone(self._durable.stream, self._durable.name, how, seqs.max(initial=0))
+        report_loss(self._settings, told, ConsumerNotFoundError)

@@ -6,12 +6,12 @@ from pyspark.sql.datasource import DataSourceReader
 from pyspark.sql.types import StructType
 
 from nats_spark_common.errors import OptionError
-from nats_spark_common.schema import Projection
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.source import FlavorSource, check_no_end
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.rows.schema import Projection
+from nats_spark_common.spark.source import FlavorSource, check_no_end
 
-from .durable import Durable
-from .stream import StreamReader
+from .consumer import Durable
+from .stream_reader import StreamReader
 
 
 class DefaultSource(FlavorSource):

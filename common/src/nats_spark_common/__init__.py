@@ -28,8 +28,8 @@ from .errors import (
     UnsupportedSparkError,
     UnsupportedStreamError,
 )
-from .logs import configure
-from .settings import NatsSettings
+from .options.settings import NatsSettings
+from .spark.worker_logs import configure
 
 configure()
 

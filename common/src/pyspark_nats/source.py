@@ -9,9 +9,9 @@ from pyspark.sql.datasource import DataSourceReader, DataSourceStreamReader
 from pyspark.sql.types import StructType
 
 from nats_spark_common.errors import OptionError
-from nats_spark_common.settings import NatsSettings
-from nats_spark_common.sink import JetStreamSink
-from nats_spark_common.source import FlavorSource
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.sink.jetstream_sink import JetStreamSink
+from nats_spark_common.spark.source import FlavorSource
 
 
 class DefaultSource(JetStreamSink):

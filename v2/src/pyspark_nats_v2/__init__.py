@@ -6,7 +6,7 @@ Spark finds the source by itself, because the package's name begins with ``pyspa
 
 from typing import TYPE_CHECKING
 
-from nats_spark_common.spark_version import is_supported, stand_in
+from nats_spark_common.spark.version import is_supported, stand_in
 
 if TYPE_CHECKING or is_supported():
     from .source import DefaultSource

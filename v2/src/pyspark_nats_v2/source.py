@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from nats_spark_common.replay import ReplaySource
 
-from .layout import ByRange
+from .strategy import ByRange
 
 
 class DefaultSource(ReplaySource):
     """JetStream streams by name or pattern, each split over the tasks."""
 
     flavor = "v2"
-    layout = ByRange()
+    strategy = ByRange()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nats_spark_common.replay import ReplaySource
 
-from .layout import ByStream
+from .strategy import ByStream
 
 
 class DefaultSource(ReplaySource):
@@ -12,4 +12,4 @@ class DefaultSource(ReplaySource):
 
     flavor = "partitioned"
     path_field = "stream_prefix"
-    layout = ByStream()
+    strategy = ByStream()

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from ..durations import parse_duration
 from ..errors import OptionError
-from ..option_names import canonical
-from ..option_types import parse_size
-from ..settings import NatsSettings
+from ..options.durations import parse_duration
+from ..options.names import canonical
+from ..options.settings import NatsSettings
+from ..options.types import parse_size
 
 _T = TypeVar("_T")
 Subparsers = argparse._SubParsersAction  # argparse gives it no public name

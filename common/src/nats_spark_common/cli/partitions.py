@@ -9,17 +9,13 @@ import textwrap
 import time
 from typing import Any
 
-from ..control import Control
 from ..errors import OptionError
-from ..numbered import runs
-from ..partition_set import (
-    MOST_PARTITIONS,
-    PartitionSet,
-    check_name,
-    key_text,
-    key_words,
-    plan,
-)
+from ..jetstream.control import Control
+from ..partitions.create import Survey, make, survey
+from ..partitions.delete import Removal, removal, remove
+from ..partitions.look import look, look_again
+from ..partitions.plan import MOST_PARTITIONS, PartitionSet, check_name, key_text, key_words, plan
+from ..protocol.partition_names import runs
 from . import text
 from .parser import (
     Parser,
@@ -30,10 +26,7 @@ from .parser import (
     positive_size,
     settings,
 )
-from .partition_looks import look, look_again
-from .partition_making import Survey, make, survey
-from .partition_removal import Removal, removal, remove
-from .partition_report import as_json, as_text
+from .partitions_text import as_json, as_text
 
 _CREATE = """\
 Make the streams that the format nats-partitioned reads: an ingest stream that takes one subject,

@@ -1,13 +1,14 @@
-"""Reads whose position Spark's checkpoint keeps: V2's and partitioned's.
+"""Sources whose position Spark's checkpoint keeps: nats-v2 and nats-partitioned.
 
-A batch is a range of sequences of each stream, and its offsets alone say which. `source` is what a
-flavor's ``DefaultSource`` inherits, `layout` what it adds: which streams there are, how they share
-a batch, and how a batch is divided into tasks. `query` plans in the driver (`streams` asks the
-server, `offsets` is the position), `stream` and `batch` are what Spark calls, `partition` what runs
-in tasks; `pushdown` narrows batch reads.
+A batch is a range of sequences of each stream, and its offsets alone define it. Start with
+`source`, which a flavor's ``DefaultSource`` inherits. `strategy` is what a flavor adds: which
+streams it reads, how they share a batch, and how a batch is divided into tasks. `query` plans in
+the driver, `stream_states` asks the server, `offsets` is the position, and `reconcile` compares a
+checkpoint with the server. `stream_reader` and `batch_reader` are what Spark calls,
+`range_partition` runs in tasks, and `pushdown` narrows batch reads.
 """
 
-from .layout import Layout, Selection
 from .source import ReplaySource
+from .strategy import Selection, Strategy
 
-__all__ = ["Layout", "ReplaySource", "Selection"]
+__all__ = ["ReplaySource", "Selection", "Strategy"]

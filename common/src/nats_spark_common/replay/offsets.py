@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError
-from ..jetstream import StreamInfo
+from ..jetstream.api import StreamInfo
 
 _VERSION = 1
 

@@ -7,16 +7,16 @@ import logging
 import time
 from collections.abc import Mapping
 
-from .. import loss
-from ..admission import Available, Pace, worth_a_batch
 from ..errors import DataLossError, NatsSparkError, OptionError
-from ..jetstream import StreamInfo
-from ..ranges import StreamRange
-from ..settings import NatsSettings
-from .layout import Layout
+from ..jetstream.api import StreamInfo
+from ..options.settings import NatsSettings
+from ..planning.admission import Available, Pace, worth_a_batch
+from ..planning.data_loss import lost_messages, recreated, report_loss, truncated, vanished
+from ..planning.ranges import StreamRange
 from .offsets import Offset, StreamOffset
-from .settling import settle
-from .streams import Streams
+from .reconcile import reconcile
+from .strategy import Strategy
+from .stream_states import Streams
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 class Query:
     """Plans batches; holds a control connection, so close it."""
 
-    def __init__(self, settings: NatsSettings, layout: Layout) -> None:
+    def __init__(self, settings: NatsSettings, strategy: Strategy) -> None:
         """Connect. Raises ``ConnectError``, ``AuthError``, ``OptionError``."""
         self._settings = settings
-        self._layout = layout
-        self._selection = layout.selection(settings)
+        self._strategy = strategy
+        self._selection = strategy.selection(settings)
         self._streams = Streams(settings, self._selection)
         target = settings.target_batch_duration
         self._pace = Pace(target) if target else None
@@ -115,17 +115,17 @@ class Query:
         if after >= reached.seq:
             return None
         if info is None:
-            loss.tell(self._settings, loss.vanished(name))
+            report_loss(self._settings, vanished(name))
             return None
         if info.created != reached.created:
-            loss.tell(self._settings, loss.recreated(name, reached.created, info.created))
+            report_loss(self._settings, recreated(name, reached.created, info.created))
             return None
         if info.last_seq < reached.seq:
-            loss.tell(self._settings, loss.truncated(info, reached.seq))
+            report_loss(self._settings, truncated(info, reached.seq))
         first = after + 1
-        lost = loss.lost_messages(info, first, reached.seq)
+        lost = lost_messages(info, first, reached.seq)
         if lost:
-            loss.tell(self._settings, lost)
+            report_loss(self._settings, lost)
             first = info.first_seq
         filters = self._settings.stream_subjects
         direct = self._streams.reads_direct(info, filters)
@@ -166,13 +166,13 @@ class Query:
         if resets > position.resets:
             reached = dict(self._streams.start_offset(self._streams.require()))
         else:
-            reached, losses = settle(position, infos)
+            reached, losses = reconcile(position, infos)
         available = self._available(reached, infos)
         waiting = not unlimited and not self._worth_a_batch(available)
         if waiting and losses and not self._settings.fail_on_data_loss:
             return position  # told with the next batch, instead of an empty one for each loss
         for words in losses:
-            loss.tell(self._settings, words)
+            report_loss(self._settings, words)
         self._reset_due = False
         taken = {} if waiting else self._admit(available, unlimited)
         ends = {name: each.advanced(taken.get(name, 0)) for name, each in reached.items()}
@@ -207,8 +207,8 @@ class Query:
 
     def _admit(self, available: Mapping[str, Available], unlimited: bool) -> dict[str, int]:
         if unlimited:
-            return self._layout.admit(available, None, None)
+            return self._strategy.admit(available, None, None)
         most = self._settings.max_messages_per_trigger
         if self._pace:
             most = min(most or self._pace.limit, self._pace.limit)
-        return self._layout.admit(available, most, self._settings.max_bytes_per_trigger)
+        return self._strategy.admit(available, most, self._settings.max_bytes_per_trigger)

@@ -6,31 +6,31 @@ from typing import ClassVar
 
 from pyspark.sql.types import StructType
 
-from ..schema import Projection
-from ..settings import NatsSettings
-from ..source import FlavorSource
-from .batch import BatchReader
-from .layout import Layout
-from .stream import StreamReader
-from .streams import Streams
+from ..options.settings import NatsSettings
+from ..rows.schema import Projection
+from ..spark.source import FlavorSource
+from .batch_reader import BatchReader
+from .strategy import Strategy
+from .stream_reader import StreamReader
+from .stream_states import Streams
 
 
 class ReplaySource(FlavorSource):
     """JetStream streams as DataFrames: streaming and batch, reads and writes.
 
     Attributes:
-        layout: what the flavor does in its own way.
+        strategy: what the flavor does in its own way.
     """
 
-    layout: ClassVar[Layout]
+    strategy: ClassVar[Strategy]
 
     def check(self, settings: NatsSettings) -> None:
         """Raises as `Streams.require` does."""
-        with Streams(settings, self.layout.selection(settings)) as streams:
+        with Streams(settings, self.strategy.selection(settings)) as streams:
             streams.require()
 
     def stream_reader(self, settings: NatsSettings, projection: Projection) -> StreamReader:
-        return StreamReader(settings, projection, self.layout)
+        return StreamReader(settings, projection, self.strategy)
 
     def reader(self, schema: StructType) -> BatchReader:
-        return BatchReader(self.settings(), Projection(schema), self.layout)
+        return BatchReader(self.settings(), Projection(schema), self.strategy)

@@ -1,24 +1,131 @@
-"""Arrow columns as NumPy arrays of one type."""
+"""Which columns of a DataFrame become which parts of a message, checked before any row is sent."""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+)
 
-from ..messages import Int64s
+from ..errors import OptionError
+from ..rows.schema import SCHEMA
 
-Bools = npt.NDArray[np.bool_]
+_SUBJECT = "subject"
+_PAYLOAD = ("content", "data")
+_HEADERS = "headers"
+_MSG_ID = "msgid"
+_WRITTEN = (_SUBJECT, *_PAYLOAD, _HEADERS, "msgId")
+
+#: Columns that a read gives and a write has no use for; so that what was read can be written.
+_PASSED_OVER = frozenset(field.name.lower() for field in SCHEMA) - {_SUBJECT, "content", _HEADERS}
 
 
-def bools(column: Any) -> Bools:
-    """Flags, of a column without nulls."""
-    flags: Bools = column.to_numpy(zero_copy_only=False).astype(bool)
-    return flags
+@dataclass(frozen=True)
+class MessageColumns:
+    """Positions of the columns that are written; ``None`` if there is none.
+
+    Attributes:
+        dropped: names of the columns that are no part of a message.
+    """
+
+    subject: int | None
+    payload: int
+    headers: int | None
+    msg_id: int | None
+    dropped: tuple[str, ...] = ()
 
 
-def int64s(column: Any) -> Int64s:
-    """Numbers, of a column without nulls."""
-    numbers: Int64s = column.to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers
+def message_columns(
+    schema: StructType, default_subject: str | None, *, drop_unknown: bool = False
+) -> MessageColumns:
+    """Find the columns of a message in a schema, without regard to case.
+
+    Args:
+        default_subject: ``nats.sink.subject``, without which there must be a ``subject`` column.
+        drop_unknown: ``nats.sink.unknown.columns=drop``, without which an unknown column is an
+            error.
+
+    Raises ``OptionError`` that names the column and what is expected of it.
+    """
+    found: dict[str, int] = {}
+    dropped: list[str] = []
+    for position, field in enumerate(schema):
+        name = field.name.lower()
+        if name in found:
+            raise OptionError(f"schema: there are two columns {field.name!r}: drop one of them")
+        if name in (_SUBJECT, *_PAYLOAD, _HEADERS, _MSG_ID):
+            _check_type(name, field)
+            found[name] = position
+        elif name not in _PASSED_OVER:
+            dropped.append(field.name)
+    if dropped and not drop_unknown:
+        raise OptionError(_unknown(dropped))
+    if _SUBJECT not in found and not default_subject:
+        raise OptionError(
+            "schema: there is no column 'subject': add one, or set nats.sink.subject to the "
+            "subject of all rows"
+        )
+    payloads = [name for name in _PAYLOAD if name in found]
+    if len(payloads) != 1:
+        raise OptionError(
+            "schema: there is no column 'content' (or 'data') for the payload: add one of type "
+            "string or binary, to_json(struct(*)) for example"
+            if not payloads
+            else "schema: columns 'content' and 'data' are both the payload: drop one of them, "
+            "drop('content') to write 'data' as the Scala V2 sink does"
+        )
+    return MessageColumns(
+        found.get(_SUBJECT),
+        found[payloads[0]],
+        found.get(_HEADERS),
+        found.get(_MSG_ID),
+        tuple(dropped),
+    )
+
+
+def _unknown(names: list[str]) -> str:
+    """Return what is wrong with columns that are no part of a message, and the remedies."""
+    shown = ", ".join(f"{name!r}{_suggestion(name)}" for name in names)
+    what, them = ("column", "it") if len(names) == 1 else ("columns", "them")
+    be = "is" if len(names) == 1 else "are"
+    return (
+        f"schema: {what} {shown} {be} no part of a message: drop {them}, set "
+        f"nats.sink.unknown.columns=drop to have the sink drop {them}, or put {them} into content, "
+        f"with to_json(struct(...)) for example; the sink writes {', '.join(_WRITTEN)}"
+    )
+
+
+def _check_type(name: str, field: StructField) -> None:
+    kind = field.dataType
+    if name in _PAYLOAD:
+        fits, expected = isinstance(kind, (BinaryType, StringType)), "binary or string"
+    elif name == _HEADERS:
+        fits, expected = _is_headers(kind), "map<string,string> or map<string,array<string>>"
+    else:
+        fits, expected = isinstance(kind, StringType), "string"
+    if not fits:
+        raise OptionError(
+            f"schema: column {field.name!r} is {kind.simpleString()}, not {expected}: cast it"
+        )
+
+
+def _is_headers(kind: DataType) -> bool:
+    if not isinstance(kind, MapType) or not isinstance(kind.keyType, StringType):
+        return False
+    value = kind.valueType
+    if isinstance(value, ArrayType):
+        value = value.elementType
+    return isinstance(value, StringType)
+
+
+def _suggestion(name: str) -> str:
+    near = difflib.get_close_matches(name, _WRITTEN, 1, 0.75)
+    return f" (did you mean {near[0]!r}?)" if near else ""

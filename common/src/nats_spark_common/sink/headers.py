@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import PublishError
-from ..messages import Int64s
-from .columns import bools, int64s
+from ..rows.messages import Int64s
+from .arrays import bools, int64s
 
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"

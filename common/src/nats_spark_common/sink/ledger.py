@@ -24,23 +24,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import (
-    FencedError,
-    ReplayError,
-    StreamNotFoundError,
-    TimeoutExpiredError,
-)
-from ..jetstream import StreamInfo
-from ..messages import Messages
-from ..pool import connection
-from ..ranges import StreamRange
-from ..reading import read_range
-from ..settings import NatsSettings
-from .bucket import Bucket
-from .columns import bools
+from ..connection.pool import connection
+from ..errors import FencedError, ReplayError, StreamNotFoundError, TimeoutExpiredError
+from ..jetstream.api import StreamInfo
+from ..options.settings import NatsSettings
+from ..planning.ranges import StreamRange
+from ..reading.range_reader import read_range
+from ..rows.messages import Messages
+from .arrays import bools
 from .headers import MSG_ID, flat
-from .processes import process_ids
+from .kv_bucket import Bucket
 from .rows import Rows
+from .server_processes import process_ids
 from .targets import Targets
 
 _log = logging.getLogger(__name__)
@@ -117,7 +112,7 @@ class _Stored:
 
 
 #: What stands, by stream: servers know ids by stream, and so does a user's id.
-Standing = dict[str, _Stored]
+StoredRows = dict[str, _Stored]
 
 
 class Ledger:
@@ -138,7 +133,7 @@ class Ledger:
         self._user_ids = user_ids
         self._attempt = secrets.token_hex(8)
         self._streams: dict[str, _Begun] = {}
-        self._standing: Standing = {}
+        self._standing: StoredRows = {}
         self._held = 0
         self._checked = 0.0
         self.revision = 0
@@ -197,7 +192,7 @@ class Ledger:
         self.check()
         return max(self._checked + 2 * LEASE - time.monotonic(), 0.001)
 
-    def look(self, since: float | None = None) -> Standing:
+    def look(self, since: float | None = None) -> StoredRows:
         """What the streams hold since the task began.
 
         Args:
@@ -211,7 +206,7 @@ class Ledger:
             for name, begun in self._streams.items()
         }
 
-    def without(self, rows: Rows, standing: Standing) -> Rows:
+    def without(self, rows: Rows, standing: StoredRows) -> Rows:
         """The rows that do not stand. Raises ``ReplayError`` for rows in another order."""
         return self._left(rows, self._targets.of(rows.subjects), standing)
 
@@ -334,7 +329,7 @@ class Ledger:
             )
         _log.warning("%s; publishing the rows that are not found", words)
 
-    def _left(self, rows: Rows, parts: Parts, standing: Standing) -> Rows:
+    def _left(self, rows: Rows, parts: Parts, standing: StoredRows) -> Rows:
         known = np.zeros(len(rows), bool)
         for info, mask in parts:
             if info.name in standing:

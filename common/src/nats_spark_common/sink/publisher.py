@@ -22,6 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..connection.connection import Connection
+from ..connection.pool import connection
+from ..connection.retry import LOST, pause
 from ..errors import (
     AuthError,
     JetStreamUnavailableError,
@@ -29,17 +32,14 @@ from ..errors import (
     ProtocolError,
     TimeoutExpiredError,
 )
-from ..jetstream import FAST_BATCH_VERSION, NO_RESPONDERS
-from ..pool import connection
-from ..protocol import pub
-from ..retry import LOST, pause
-from ..settings import NatsSettings
-from ..wire import Connection
-from .acks import Acks, Reply, parse_acks
-from .flight import Flight
-from .frames import encode, numbered_replies
+from ..jetstream.api import FAST_BATCH_VERSION, NO_RESPONDERS
+from ..options.settings import NatsSettings
+from ..protocol.operations import pub
+from .encode import encode, numbered_replies
+from .in_flight import Flight
 from .ledger import Ledger
-from .refusals import is_transient, refusal
+from .pub_acks import Acks, Reply, parse_acks
+from .publish_errors import is_transient, refusal
 from .rows import PIECE_BYTES, Rows, check_sizes
 from .targets import Targets, no_stream
 

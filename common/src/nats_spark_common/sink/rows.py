@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..compression import compress
 from ..errors import PublishError
-from ..messages import Int64s
-from .columns import bools, int64s
+from ..rows.compression import compress
+from ..rows.messages import Int64s
+from .arrays import bools, int64s
+from .columns import MessageColumns
 from .headers import MSG_ID, has_ids, header_blocks
-from .layout import Layout
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class RowMaker:
 
     def __init__(
         self,
-        layout: Layout,
+        columns: MessageColumns,
         default_subject: str | None,
         compression: str,
         id_prefix: str | None,
@@ -123,7 +123,7 @@ class RowMaker:
                 ``None`` where such rows get no id.
             stream: the one that may store the rows; ``None`` for any.
         """
-        self._layout = layout
+        self._columns = columns
         self._default_subject = default_subject
         self._compression = compression
         self._id_prefix = id_prefix
@@ -136,21 +136,21 @@ class RowMaker:
 
         Raises ``PublishError`` that names the subject or row for what cannot be published.
         """
-        layout, count = self._layout, batch.num_rows
+        columns, count = self._columns, batch.num_rows
         numbers = np.arange(self.count, self.count + count)
         subjects = self._subjects(batch, numbers)
         ids = self._ids(batch, numbers)
-        headers = None if layout.headers is None else batch.column(layout.headers)
+        headers = None if columns.headers is None else batch.column(columns.headers)
         self._tell_copied_ids(headers)
         blocks = header_blocks(headers, ids, subjects, self._stream)
-        payloads = batch.column(layout.payload).cast(pa.binary())
+        payloads = batch.column(columns.payload).cast(pa.binary())
         payloads = compress(pc.fill_null(payloads, b""), self._compression)
         self.count += count
         return Rows(numbers, subjects, blocks, payloads, ids)
 
     def _tell_copied_ids(self, headers: pa.MapArray | None) -> None:
         """Once, where an id that the user may count on is not sent."""
-        if headers is None or self._layout.msg_id is not None or self._ids_told:
+        if headers is None or self._columns.msg_id is not None or self._ids_told:
             return
         if has_ids(headers):
             self._ids_told = True
@@ -163,11 +163,11 @@ class RowMaker:
             )
 
     def _subjects(self, batch: pa.RecordBatch, numbers: Int64s) -> pa.StringArray:
-        if self._layout.subject is None:
+        if self._columns.subject is None:
             return _checked(
                 pa.repeat(pa.scalar(self._default_subject, pa.string()), len(numbers)), 1
             )
-        subjects = batch.column(self._layout.subject).cast(pa.string())
+        subjects = batch.column(self._columns.subject).cast(pa.string())
         if subjects.null_count and self._default_subject:
             subjects = pc.fill_null(subjects, self._default_subject)
         elif subjects.null_count:
@@ -180,8 +180,8 @@ class RowMaker:
 
     def _ids(self, batch: pa.RecordBatch, numbers: Int64s) -> pa.StringArray | None:
         given = None
-        if self._layout.msg_id is not None:
-            given = batch.column(self._layout.msg_id).cast(pa.string())
+        if self._columns.msg_id is not None:
+            given = batch.column(self._columns.msg_id).cast(pa.string())
             given = pc.utf8_trim(given, " \t\x0b\x0c")  # as readers of headers do
             given = pc.if_else(pc.equal(given, ""), None, given)
         if self._id_prefix is None:

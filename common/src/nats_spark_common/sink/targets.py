@@ -11,15 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..api import ask_anew
-from ..errors import (
-    PublishError,
-)
-from ..jetstream import StreamInfo
-from ..retry import AWAY, UNREACHED
-from ..settings import NatsSettings
-from ..subjects import matches_any
-from .columns import bools
+from ..connection.retry import AWAY, UNREACHED
+from ..errors import PublishError
+from ..jetstream.api import StreamInfo
+from ..jetstream.requests import request_with_retry
+from ..options.settings import NatsSettings
+from ..protocol.subjects import matches_any
+from .arrays import bools
 
 
 class Targets:
@@ -78,7 +76,7 @@ class Targets:
     def _ask(self, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
         # A JetStream that never answered is set up wrong; one that did is away for a moment.
         transient = AWAY if self._answered else UNREACHED
-        answer = ask_anew(self._settings, call, request, transient)
+        answer = request_with_retry(self._settings, call, request, transient)
         self._answered = True
         return answer
 

@@ -16,10 +16,10 @@ from pyspark.sql.datasource import (
 )
 
 from ..errors import NatsSparkError, PublishError
-from ..settings import NatsSettings
-from .atomic import publish_atomically, require_room
-from .besteffort import BestEffort
-from .layout import Layout
+from ..options.settings import NatsSettings
+from .atomic_batch import publish_atomically, require_room
+from .best_effort import BestEffort
+from .columns import MessageColumns
 from .ledger import Ledger, Parts, TaskId, forget
 from .publisher import Publisher
 from .rows import RowMaker, Rows, joined
@@ -46,9 +46,9 @@ class Written(WriterCommitMessage):
 class StreamWriter(DataSourceStreamArrowWriter):
     """Writes the micro-batches of a query; Spark makes a new one for each batch and each commit."""
 
-    def __init__(self, settings: NatsSettings, layout: Layout) -> None:
+    def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self._settings = settings
-        self._layout = layout
+        self._columns = columns
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         context = _context()
@@ -57,7 +57,7 @@ class StreamWriter(DataSourceStreamArrowWriter):
         assert query, "Spark names the query to its tasks"
         assert batch, "Spark names the batch to its tasks"
         task = TaskId(query, batch, context.partitionId())
-        return write_task(self._settings, self._layout, task, iterator)
+        return write_task(self._settings, self._columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
         """Forget the records of batches before this one, which Spark will not run again."""
@@ -73,14 +73,14 @@ class StreamWriter(DataSourceStreamArrowWriter):
 class BatchWriter(DataSourceArrowWriter):
     """Writes one DataFrame; its tasks' retries are told from another write by an id of its own."""
 
-    def __init__(self, settings: NatsSettings, layout: Layout) -> None:
+    def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self._settings = settings
-        self._layout = layout
+        self._columns = columns
         self._write = uuid.uuid4().hex
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         task = TaskId(self._write, "0", _context().partitionId())
-        return write_task(self._settings, self._layout, task, iterator)
+        return write_task(self._settings, self._columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
         self._end()
@@ -94,7 +94,7 @@ class BatchWriter(DataSourceArrowWriter):
 
 
 def write_task(
-    settings: NatsSettings, layout: Layout, task: TaskId, batches: Iterator[pa.RecordBatch]
+    settings: NatsSettings, columns: MessageColumns, task: TaskId, batches: Iterator[pa.RecordBatch]
 ) -> Written:
     """Publish all rows of a task, as the mode has it; every one is stored when this returns.
 
@@ -107,7 +107,7 @@ def write_task(
     """
     exact = settings.sink_mode == "exactly-once"
     maker = RowMaker(
-        layout,
+        columns,
         settings.sink_subject,
         settings.payload_compression,
         task.id_prefix if exact else None,
@@ -122,7 +122,7 @@ def write_task(
     targets = Targets(settings)
     ledger = None
     if exact:
-        ledger = Ledger(settings, task, targets, user_ids=layout.msg_id is not None)
+        ledger = Ledger(settings, task, targets, user_ids=columns.msg_id is not None)
     if settings.sink_atomic:
         _write_atomically(settings, maker, targets, ledger, batches)
     else:

@@ -1,0 +1,53 @@
+"""How streams share a limit: evenly, so that a backlog in one holds up no other. Pure.
+
+A batch takes as long as its longest task, and each stream is one task: even shares are the fastest
+as well as the fairest. (Where a stream is split over tasks, as V2 does, shares in proportion cost
+no time.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from nats_spark_common.planning.admission import Available
+
+
+def admit_evenly(
+    available: Mapping[str, Available], max_messages: int | None, max_bytes: int | None
+) -> dict[str, int]:
+    """How many sequences to take of each stream.
+
+    A stream that has less than its share is taken whole, and the others share what it leaves. A
+    limit of bytes takes at least one sequence of each stream, so a query always moves on; where
+    a limit of messages is below the number of streams, the longest backlogs come first.
+    """
+    offers = {name: each for name, each in available.items() if each.count}
+    shares = []
+    if max_messages is not None:
+        shares.append(_even_share([(each.count, 1) for each in offers.values()], max_messages))
+    if max_bytes is not None:
+        sizes = [(each.count, each.size) for each in offers.values()]
+        shares.append(max(1, _even_share(sizes, max_bytes)))
+    share = min(shares, default=None)
+    taken = dict.fromkeys(available, 0)
+    for name, each in offers.items():
+        taken[name] = each.count if share is None else min(each.count, share)
+    if max_messages is not None and (max_bytes is None or shares[0] < shares[1]):
+        longest = sorted(offers, key=lambda name: (taken[name] - offers[name].count, name))
+        left = max(0, max_messages - sum(taken.values()))
+        for name in longest[:left]:
+            taken[name] += taken[name] < offers[name].count
+    return taken
+
+
+def _even_share(offers: Iterable[tuple[int, float]], limit: int) -> int:
+    """The most sequences of each offer, of so much weight each, that stay within the limit."""
+    left, weights = float(limit), sum(weight for _, weight in offers)
+    largest = 0
+    for count, weight in sorted(offers):
+        if count * weights > left:
+            return int(left / weights)
+        left -= count * weight
+        weights -= weight
+        largest = count
+    return largest

@@ -1,0 +1,50 @@
+"""A task's share of a batch and how it is read; all of it travels to the executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql.datasource import InputPartition
+
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.rows.compression import decompress
+from nats_spark_common.rows.schema import Projection
+
+from .deliveries import Deliveries
+from .read_messages import Source, read_messages
+
+
+class Share(InputPartition):
+    """Some messages of a batch; packed, because they travel through Spark's driver and back."""
+
+    def __init__(self, source: Source, consumer: str, deliveries: Deliveries) -> None:
+        super().__init__(None)
+        self.source = source
+        self.consumer = consumer
+        self.packed = deliveries.pack()
+
+
+def read_share(
+    settings: NatsSettings, projection: Projection, share: Share
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a share. Raises as `read_messages` and `decompress` do."""
+    source, deliveries = share.source, Deliveries.unpack(share.packed)
+    constants = {"stream": source.stream, "domain": settings.domain, "consumer": share.consumer}
+    for messages in read_messages(settings, source, deliveries.seqs, projection.fields):
+        opened = decompress(
+            messages,
+            settings.payload_compression,
+            settings.payload_on_error,
+            source.stream,
+            settings.payload_max_decompressed,
+        )
+        at = np.searchsorted(deliveries.seqs, opened.seqs)
+        columns = {
+            **opened.columns,
+            "consumerSeq": pa.array(deliveries.consumer_seqs[at]),
+            "delivered": pa.array(deliveries.counts[at]),
+        }
+        yield projection.batch(replace(opened, columns=columns), constants)

@@ -1,0 +1,168 @@
+"""Who we are to the server: TLS context and the CONNECT fields of every kind of authentication.
+
+Sources: NATS docs, "Client Protocol" (CONNECT) and "Authentication"; ADR-14 (JWT and nkeys).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+from contextlib import ExitStack
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import nkeys
+from pydantic import SecretStr
+
+from ..errors import AuthError, ConnectError
+from ..options.settings import NatsSettings, read_text
+
+_CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
+
+
+def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
+    """The TLS context that the settings ask for; the system's CAs where none are named.
+
+    Raises ``ConnectError`` where a certificate or key file cannot be used.
+    """
+    context = ssl.create_default_context()
+    try:
+        if settings.tls_ca or settings.tls_ca_pem:
+            context.load_verify_locations(settings.tls_ca, cadata=settings.tls_ca_pem)
+        with ExitStack() as files:
+            cert = settings.tls_cert or _as_file(files, settings.tls_cert_pem)
+            key = settings.tls_key or _as_file(files, _revealed(settings.tls_key_secret))
+            if cert:
+                context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConnectError(
+            f"cannot use the TLS files of nats.tls.ca={settings.tls_ca}, "
+            f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the texts of "
+            f"nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
+            "they must be PEM, and the key must belong to the certificate"
+        ) from error
+    return context
+
+
+def _as_file(files: ExitStack, text: str | None) -> str | None:
+    """A file with this text, for its owner's eyes, as long as ``files`` is open."""
+    if text is None:
+        return None
+    file = files.enter_context(NamedTemporaryFile("w"))  # noqa: SIM115
+    file.write(text)
+    file.flush()
+    return file.name
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def wants_tls(settings: NatsSettings) -> bool:
+    """Whether the settings insist on TLS, whatever the server offers."""
+    return bool(
+        settings.tls_first
+        or settings.tls_ca
+        or settings.tls_ca_pem
+        or settings.tls_cert
+        or settings.tls_cert_pem
+        or any(url.startswith("tls://") for url in settings.url)
+    )
+
+
+def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
+    """The authentication part of CONNECT.
+
+    Args:
+        nonce: the ``nonce`` of the server's INFO, empty without one; signed where we authenticate
+            by key.
+
+    Raises:
+        AuthError: the credentials cannot be read, or the server sent no nonce to sign.
+    """
+    credentials = _credentials(settings)
+    if credentials is not None:
+        jwt, seed = credentials
+        return {"jwt": jwt, "sig": _sign(seed, nonce)}
+    nkey = _nkey_seed(settings)
+    if nkey is not None:
+        public = _key_pair(nkey).public_key.decode()
+        return {"nkey": public, "sig": _sign(nkey, nonce)}
+    if settings.token:
+        return {"auth_token": settings.token.get_secret_value()}
+    if settings.user:
+        password = settings.password.get_secret_value() if settings.password else ""
+        return {"user": settings.user, "pass": password}
+    return {}
+
+
+def nats_py_options(settings: NatsSettings) -> dict[str, Any]:
+    """The same for ``nats.connect`` of nats-py."""
+    options: dict[str, Any] = {}
+    if wants_tls(settings):
+        options["tls"] = ssl_context(settings)
+        options["tls_handshake_first"] = settings.tls_first
+        if settings.tls_hostname:
+            options["tls_hostname"] = settings.tls_hostname
+    credentials = _credentials(settings)
+    if credentials is not None:
+        jwt, seed = credentials
+        options["user_jwt_cb"] = jwt.encode
+        options["signature_cb"] = lambda nonce: _sign(seed, nonce).encode()
+        return options
+    nkey = _nkey_seed(settings)
+    if nkey is not None:
+        options["nkeys_seed_str"] = nkey.decode()
+    elif settings.token:
+        options["token"] = settings.token.get_secret_value()
+    elif settings.user:
+        options["user"] = settings.user
+        options["password"] = settings.password.get_secret_value() if settings.password else ""
+    return options
+
+
+def _nkey_seed(settings: NatsSettings) -> bytes | None:
+    if settings.nkey_seed_secret:
+        return settings.nkey_seed_secret.get_secret_value().strip().encode()
+    if settings.nkey_seed_file:
+        return read_text(settings.nkey_seed_file, "nats.nkey.seed.file").strip().encode()
+    return None
+
+
+def _credentials(settings: NatsSettings) -> tuple[str, bytes] | None:
+    """The JWT and the seed of a credentials file, or of its text."""
+    if settings.credential_secret:
+        option, text = "nats.credential.secret", settings.credential_secret.get_secret_value()
+    elif settings.credential_file:
+        option = f"nats.credential.file={settings.credential_file}"
+        text = read_text(settings.credential_file, "nats.credential.file")
+    else:
+        return None
+    sections = dict(_CREDS_SECTION.findall(text))
+    try:
+        return sections["NATS USER JWT"], sections["USER NKEY SEED"].encode()
+    except KeyError:
+        raise AuthError(
+            f"{option} is not a NATS credentials file: it must hold a "
+            "'NATS USER JWT' and a 'USER NKEY SEED' section (nsc generate creds)"
+        ) from None
+
+
+def _key_pair(seed: bytes) -> nkeys.KeyPair:
+    try:
+        return nkeys.from_seed(bytearray(seed))
+    except Exception as error:  # nkeys raises several unrelated types
+        raise AuthError(
+            "the nkey seed (nats.nkey.seed.secret, nats.nkey.seed.file or the credentials file) "
+            f"is not valid: {type(error).__name__}; a user seed begins with SU"
+        ) from None
+
+
+def _sign(seed: bytes, nonce: str) -> str:
+    if not nonce:
+        raise AuthError(
+            "the server asks for no signature, but a key or credentials are set: "
+            "it is not configured for nkey or JWT authentication"
+        )
+    return base64.urlsafe_b64encode(_key_pair(seed).sign(nonce.encode())).rstrip(b"=").decode()

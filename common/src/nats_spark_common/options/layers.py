@@ -1,0 +1,102 @@
+"""Layers of settings, one for each origin, and how they come together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from ..errors import OptionError
+from .durations import parse_duration
+
+#: The fields that say who we are.
+IDENTITY = (
+    "user",
+    "password",
+    "token",
+    "nkey_seed_secret",
+    "nkey_seed_file",
+    "credential_file",
+    "credential_secret",
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The settings of one origin, before they are validated.
+
+    Attributes:
+        values: text by field name.
+        origins: how the user named each, for messages.
+        problems: what is wrong with a value, by field name; no matter if another layer's wins.
+        of_url: the fields whose values are part of the layer's ``url``.
+    """
+
+    values: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    of_url: set[str] = field(default_factory=set)
+
+    def put(self, name: str, value: str, origin: str) -> None:
+        """Add a setting; two names that give it different values are a problem."""
+        if not _same(self.values.get(name, value), value):
+            self.problems[name] = (
+                f"{origin} and {self.origins[name]} mean the same and differ: set one of them"
+            )
+        self.values[name] = value
+        self.origins[name] = origin
+
+    def without(self, names: Collection[str]) -> Layer:
+        """The layer without some of its fields."""
+
+        def rest(of: Mapping[str, str]) -> dict[str, str]:
+            return {name: value for name, value in of.items() if name not in names}
+
+        return Layer(rest(self.values), rest(self.origins), rest(self.problems), self.of_url)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts are one value: ``10`` and ``10s`` are."""
+    try:
+        return one == other or parse_duration(one) == parse_duration(other)
+    except ValueError:
+        return False
+
+
+def one_identity(layers: list[Layer]) -> list[Layer]:
+    """Who we are comes from the first layer that says it, whole: no mixture of two identities.
+
+    Credentials in a URL count only where the URL does: they are meant for no other server. And a
+    user without a password takes one that stands alone, or beside the same user, further down.
+    """
+    settled: Layer | None = None
+    url_found = False
+    result = []
+    for original in layers:
+        layer = original.without(original.of_url) if url_found else original
+        given = [name for name in IDENTITY if name in layer.values]
+        if settled is None and given:
+            settled = layer
+        elif settled is not None and given:
+            completes = "password" in given and _completes(layer, settled)
+            layer = layer.without([name for name in given if name != "password" or not completes])
+        url_found = url_found or "url" in layer.values
+        result.append(layer)
+    return result
+
+
+def _completes(layer: Layer, settled: Layer) -> bool:
+    """Whether a layer has the password of the user that the settled one names without."""
+    if "user" not in settled.values or "password" in settled.values:
+        return False
+    others = [
+        name for name in IDENTITY if name in layer.values and name not in ("user", "password")
+    ]
+    return not others and layer.values.get("user") in (None, settled.values["user"])
+
+
+def require_sound(layers: list[Layer]) -> None:
+    """Raise ``OptionError`` for a problem of a value that wins."""
+    for name in dict.fromkeys(name for layer in layers for name in layer.problems):
+        winner = next(layer for layer in layers if name in layer.values)
+        if name in winner.problems:
+            raise OptionError(winner.problems[name])

@@ -1,0 +1,191 @@
+"""The names of options: ours, those of the Scala connectors, and those of the environment.
+
+A name is matched without regard to case, and ``-`` is as good as ``.``: Spark lower-cases option
+names, and the Scala connectors spell some of theirs both ways.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import unquote, urlsplit
+
+from ..errors import OptionError
+from .layers import Layer
+
+PREFIX = "nats."
+
+
+def canonical(name: str) -> str:
+    """The spelling under which a name is looked up."""
+    return name.lower().replace("-", ".")
+
+
+def _unit(suffix: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        return text + suffix if text.strip().replace(".", "", 1).isdigit() else text
+
+    return convert
+
+
+def _as_is(text: str) -> str:
+    return text
+
+
+_seconds, _millis, _minutes = _unit("s"), _unit("ms"), _unit("m")
+
+#: Other names of an option, with how their text becomes its text: the Scala connectors' names, and
+#: short forms of the NATS command line's environment.
+ALIASES: dict[str, tuple[str, Callable[[str], str]]] = {
+    "nats.pull.subscription.stream.name": ("stream_name", _as_is),
+    "nats.pull.subscription.durable.name": ("durable_name", _as_is),
+    "nats.pull.consumer.create": ("js_define_consumer", _as_is),
+    "nats.pull.consumer.ack.wait": ("msg_ack_wait_secs", _seconds),
+    "nats.pull.batch.size": ("msg_fetch_batch_size", _as_is),
+    "nats.pull.wait.time": ("msg_receive_wait_millis", _seconds),
+    "nats.stream.subject": ("sink_subject", _as_is),
+    "nats.msg.ack.wait.secs": ("msg_ack_wait_secs", _seconds),
+    "nats.msg.receive.wait.millis": ("msg_receive_wait_millis", _millis),
+    "nats.flush.wait.millis": ("flush_wait_millis", _millis),
+    "nats.idle.timeout.minutes": ("idle_timeout_minutes", _minutes),
+    "nats.storage.payload.compression": ("payload_compression", _as_is),
+    "nats.connection.user.name": ("user", _as_is),
+    "nats.connection.user.password": ("password", _as_is),
+    "nats.connection.timeout": ("connect_timeout", _seconds),
+    "nats.ping.interval.secs": ("ping_interval", _seconds),
+    "nats.reconnect.wait.secs": ("reconnect_wait", _seconds),
+    "nats.source.js.api.prefix": ("js_api_prefix", _as_is),
+    "nats.sink.js.api.prefix": ("js_api_prefix", _as_is),
+}
+
+#: Names that only the environment has: those of the ``nats`` command line.
+ENVIRONMENT_ALIASES = {
+    "nats.creds": "credential_file",
+    "nats.nkey": "nkey_seed_file",
+    "nats.ca": "tls_ca",
+    "nats.cert": "tls_cert",
+    "nats.key": "tls_key",
+}
+
+_TO_PEM = (
+    "is a Java key store, which Python cannot read: convert it with "
+    "'keytool -importkeystore -srckeystore STORE -destkeystore store.p12 "
+    "-deststoretype PKCS12' and 'openssl pkcs12 -in store.p12 -nodes -out store.pem', and set {}"
+)
+_TRUST = _TO_PEM.format("nats.tls.ca")
+_KEY = _TO_PEM.format("nats.tls.cert and nats.tls.key")
+
+#: Options of the Scala connectors that only the JVM understands, with what to do instead.
+JVM_ONLY = {
+    "nats.trust.store.path": _TRUST,
+    "nats.trust.store.password": _TRUST,
+    "nats.key.store.path": _KEY,
+    "nats.key.store.password": _KEY,
+    "nats.tls.algorithm": "names a Java SSL context; remove it: TLS is negotiated by itself",
+    "nats.ssl.context.factory.class": (
+        "names a Java class; remove it, and set nats.tls.ca, nats.tls.cert and nats.tls.key"
+    ),
+}
+
+
+def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
+    """The reader's or writer's options. Raises ``OptionError`` for unknown ``nats.`` options."""
+    layer = Layer()
+    known = {field_option(name): name for name in fields}
+    for key, value in options.items():
+        option = canonical(key)
+        if not option.startswith(PREFIX):
+            continue  # path, checkpointLocation and the like are Spark's
+        if option in JVM_ONLY:
+            raise OptionError(f"{key} {JVM_ONLY[option]}")
+        if option in ("nats.host", "nats.port"):
+            layer.put(option[5:], value, key)
+        elif option in ALIASES:
+            name, convert = ALIASES[option]
+            layer.put(name, convert(value), key)
+        elif option in known:
+            layer.put(known[option], value, key)
+        else:
+            raise OptionError(f"there is no option {key}{_suggestion(option, known)}")
+    return with_url(layer)
+
+
+def given(options: Mapping[str, str], name: str) -> bool:
+    """Whether the options, under whichever name, set this field."""
+    names = {field_option(name), *(alias for alias, (field, _) in ALIASES.items() if field == name)}
+    return any(canonical(key) in names for key in options)
+
+
+def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Layer:
+    """The ``NATS_…`` variables that name an option; others are somebody else's."""
+    layer = Layer()
+    known = {field_option(name): name for name in fields}
+    for key, value in environ.items():
+        option = key.lower().replace("_", ".")
+        if not value or not option.startswith(PREFIX):
+            continue
+        origin = f"environment variable {key}"
+        if option == "nats.port" and "://" in value:
+            continue  # Kubernetes gives it to the pods beside a service that is called nats
+        if option in ("nats.host", "nats.port"):
+            layer.put(option[5:], value, origin)
+        elif option in ENVIRONMENT_ALIASES:
+            layer.put(ENVIRONMENT_ALIASES[option], value, origin)
+        elif option in ALIASES:
+            name, convert = ALIASES[option]
+            layer.put(name, convert(value), origin)
+        elif option in known:
+            layer.put(known[option], value, origin)
+    return with_url(layer)
+
+
+def field_option(name: str) -> str:
+    """The canonical option of a field: ``max_bytes_per_trigger`` gives its dotted name."""
+    return PREFIX + name.replace("_", ".")
+
+
+def _suggestion(option: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(option, [*known, *ALIASES, "nats.host", "nats.port"], 1, 0.6)
+    return f": did you mean {near[0]}?" if near else "; see the README for the options"
+
+
+def with_url(layer: Layer) -> Layer:
+    """``host`` and ``port`` as ``url``; credentials in URLs as fields of their own."""
+    host, port = layer.values.pop("host", None), layer.values.pop("port", None)
+    if host or port:
+        origin = layer.origins.get("host") or layer.origins["port"]
+        problem = None
+        if "url" in layer.values:
+            problem = f"{origin} and {layer.origins['url']} contradict: set one of them"
+        elif port and not port.strip().isdigit():
+            problem = f"{layer.origins['port']}={port!r} is not a port from 1 to 65535"
+        hosts = [each.strip() for each in (host or "localhost").split(",")]
+        urls = [each if "://" in each else f"nats://{each}:{port or 4222}" for each in hosts]
+        layer.put("url", ",".join(urls), origin)
+        if problem:
+            layer.problems["url"] = problem
+    for url in layer.values.get("url", "").split(","):
+        credentials = _credentials(url)
+        layer.of_url.update(credentials.keys() - layer.values.keys())
+        for name, value in credentials.items():
+            layer.put(name, value, f"the {name} in {layer.origins['url']}")
+    if "url" in layer.values:
+        layer.values["url"] = ",".join(map(_bare, layer.values["url"].split(",")))
+    return layer
+
+
+def _credentials(url: str) -> dict[str, str]:
+    """Who a URL says that we are: a user with a password, or a token."""
+    text = url.strip()
+    parts = urlsplit(text if "://" in text else f"nats://{text}")
+    if not parts.username:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}
+
+
+def _bare(url: str) -> str:
+    """A URL without its credentials."""
+    scheme, separator, rest = url.strip().partition("://")
+    return scheme + separator + rest.rpartition("@")[2] if separator else url.rpartition("@")[2]

@@ -1,0 +1,153 @@
+"""Where to start and end: ``nats.start`` and ``nats.end``. Pure, but for the clock.
+
+A time that is given as its distance from now becomes a fixed one as soon as it is parsed: when a
+streaming query starts, and when a batch read is planned, which Spark does once for a DataFrame.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, field
+
+from ..errors import OptionError, ProtocolError
+from ..protocol.timestamps import ns_to_rfc3339, rfc3339_to_ns
+from .durations import parse_duration
+
+_ALLOWED = (
+    "'earliest', 'latest', a sequence from 1 on, an RFC 3339 time with its zone "
+    "(2024-05-01T12:00:00Z), a time before now (-30m, -1h, -2d), or JSON per stream "
+    '({"ORDERS": 17, "*": "earliest"})'
+)
+
+#: A time before now has a unit: Kafka's -1 and -2 are no times.
+_AGO = re.compile(r"-\s*(\d.*[a-z])", re.ASCII)
+_LONGEST_AGO_NS = 1 << 62  # 146 years, before any stream
+
+_NO_ZONE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Earliest:
+    """The first stored message."""
+
+    def __str__(self) -> str:
+        return "earliest"
+
+
+@dataclass(frozen=True)
+class Latest:
+    """Behind the last stored message."""
+
+    def __str__(self) -> str:
+        return "latest"
+
+
+@dataclass(frozen=True)
+class AtSequence:
+    """A stream sequence; as a start and as an end it is included."""
+
+    seq: int
+
+    def __str__(self) -> str:
+        return str(self.seq)
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """Nanoseconds since the epoch; the first message stored then or later."""
+
+    ns: int
+
+    def __str__(self) -> str:
+        return ns_to_rfc3339(self.ns)
+
+
+Position = Earliest | Latest | AtSequence | AtTime
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A position for every stream, and others for some by name."""
+
+    default: Position
+    per_stream: dict[str, Position] = field(default_factory=dict)
+
+    def for_stream(self, name: str) -> Position:
+        """The position that holds for a stream."""
+        return self.per_stream.get(name, self.default)
+
+    def __str__(self) -> str:
+        if not self.per_stream:
+            return str(self.default)
+        named = {name: str(position) for name, position in self.per_stream.items()}
+        return json.dumps({**named, "*": str(self.default)})
+
+    def __hash__(self) -> int:
+        return hash((self.default, tuple(sorted(self.per_stream))))
+
+
+def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
+    """Parse an option's text.
+
+    Args:
+        otherwise: for streams that JSON per stream does not name, unless it names ``*``.
+
+    Raises ``OptionError`` that names the option, the value and what is allowed.
+    """
+    text = text.strip()
+    if not text.startswith("{"):
+        return Positions(_position(option, text))
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        shown = text if len(text) < 200 else f"{text[:200]}..."
+        raise OptionError(f"{option}={shown!r} is not JSON ({error}): use {_ALLOWED}") from None
+    parsed = {str(name): _position(f"{option}[{name}]", value) for name, value in given.items()}
+    return Positions(parsed.pop("*", otherwise), parsed)
+
+
+def check_start(position: Position, stream: str, last_seq: int) -> None:
+    """Raise ``OptionError`` for a start that a stream has not reached."""
+    if isinstance(position, AtSequence) and position.seq > last_seq + 1:
+        raise OptionError(
+            f"nats.start={position.seq} lies beyond the end of stream {stream!r}, whose last "
+            f"sequence is {last_seq}: use a sequence up to {last_seq + 1}, or 'latest'"
+        )
+    if isinstance(position, AtTime) and position.ns > time.time_ns():
+        raise OptionError(
+            f"nats.start={position}: the time lies in the future; "
+            "use a time up to now, or 'latest' for messages still to come"
+        )
+
+
+def _position(option: str, value: object) -> Position:
+    text = str(value).strip()
+    if text.lower() == "earliest":
+        return Earliest()
+    if text.lower() == "latest":
+        return Latest()
+    if text.isascii() and text.isdigit() and not isinstance(value, bool):
+        if len(text) <= 19 and 0 < int(text) < 1 << 63:
+            return AtSequence(int(text))
+        raise OptionError(f"{option}={text[:40]}: stream sequences begin at 1; use {_ALLOWED}")
+    ago = _AGO.fullmatch(text.lower())
+    try:
+        return AtTime(_before_now(ago.group(1)) if ago else rfc3339_to_ns(text))
+    except (ProtocolError, ValueError):
+        pass
+    local = _NO_ZONE.fullmatch(text)
+    if local:
+        # Spark does not pass its session time zone to a Python source.
+        day, clock = local.groups()
+        whole = f"{day}T{clock or '00:00:00'}{':00' if clock and len(clock) == 5 else ''}"
+        raise OptionError(
+            f"{option}={text!r} has no time zone: append Z for UTC ({whole}Z), or the offset of "
+            f"the zone that is meant ({whole}+02:00)"
+        )
+    raise OptionError(f"{option}={text!r} is none of {_ALLOWED}")
+
+
+def _before_now(duration: str) -> int:
+    return time.time_ns() - int(min(parse_duration(duration) * 1e9, _LONGEST_AGO_NS))

@@ -1,0 +1,6 @@
+"""What a NATS server and a client say to each other. Pure: no sockets, no settings.
+
+Start with `operations` (the client protocol's frames). `subjects` matches and compares subjects,
+`ack_subject` reads the reply subject of a delivered message, `timestamps` converts the server's
+times, and `partition_names` numbers the streams of a partitioned set.
+"""

@@ -1,0 +1,173 @@
+"""The NATS client protocol as pure functions: bytes in, events out, no socket in sight.
+
+Source: the NATS client protocol reference (docs.nats.io, "Client Protocol") and ADR-4 (headers).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..errors import ProtocolError
+
+CRLF = b"\r\n"
+PING = b"PING\r\n"
+PONG = b"PONG\r\n"
+HEADER_VERSION = b"NATS/1.0"
+
+MAX_CONTROL_LINE = 1 << 20  # INFO of a large cluster is long; past this, it is not NATS
+
+
+class Msg(NamedTuple):
+    """A delivered message; ``header`` is the raw block, empty where the message has none."""
+
+    subject: bytes
+    sid: bytes
+    reply: bytes
+    header: bytes
+    payload: bytes
+
+
+class Info(NamedTuple):
+    """The server's description of itself; sent at connect and when the cluster changes."""
+
+    fields: dict[str, Any]
+
+
+class Err(NamedTuple):
+    """A protocol error in the server's own words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An operation without arguments: ``PING``, ``PONG`` or ``+OK``."""
+
+    name: str
+
+
+PING_SIGNAL = Signal("PING")
+PONG_SIGNAL = Signal("PONG")
+OK_SIGNAL = Signal("+OK")
+
+_SIGNALS = {b"PING": PING_SIGNAL, b"PONG": PONG_SIGNAL, b"+OK": OK_SIGNAL}
+
+Event = Msg | Info | Err | Signal
+
+
+def parse(data: bytes) -> tuple[list[Event], int]:
+    """Parse every complete operation at the start of ``data``.
+
+    Returns the events and the number of bytes they took; what follows is an incomplete operation,
+    to be offered again with more bytes behind it.
+
+    Raises ``ProtocolError`` where the bytes are not the NATS protocol.
+    """
+    events: list[Event] = []
+    pos = 0
+    find = data.find
+    size = len(data)
+    while True:
+        eol = find(CRLF, pos)
+        if eol < 0:
+            if size - pos > MAX_CONTROL_LINE:
+                raise ProtocolError(f"no line end in {size - pos} bytes: {data[pos : pos + 64]!r}")
+            return events, pos
+        line = data[pos:eol]
+        body = eol + 2
+        if line.startswith((b"MSG ", b"HMSG ")):
+            msg, end = _message(data, line, body)
+            if msg is None:
+                return events, pos
+            events.append(msg)
+            pos = end
+            continue
+        signal = _SIGNALS.get(line.upper())
+        if signal is not None:
+            events.append(signal)
+        elif line.startswith(b"INFO "):
+            events.append(Info(_info(line[5:])))
+        elif line.startswith(b"-ERR"):
+            events.append(Err(line[4:].strip().strip(b"'").decode("utf-8", "replace")))
+        else:
+            raise ProtocolError(f"not a NATS operation: {line[:80]!r}")
+        pos = body
+
+
+def frame_length(data: bytes) -> int:
+    """Bytes of the message that begins at the start of ``data``; 0 where that does not tell."""
+    line, end, _ = data.partition(CRLF)
+    size = line.rpartition(b" ")[2]
+    if not end or not line.startswith((b"MSG ", b"HMSG ")) or not size.isdigit():
+        return 0
+    return len(line) + 2 + int(size) + 2
+
+
+def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
+    args = line.split()
+    try:
+        if line[0] == 0x48:  # HMSG <subject> <sid> [reply] <header bytes> <total bytes>
+            header_size, total = int(args[-2]), int(args[-1])
+            reply = args[3] if len(args) == 6 else b""
+        else:  # MSG <subject> <sid> [reply] <bytes>
+            header_size, total = 0, int(args[-1])
+            reply = args[3] if len(args) == 5 else b""
+        if len(args) not in ((5, 6) if line[0] == 0x48 else (4, 5)):
+            raise ValueError
+        subject, sid = args[1], args[2]
+    except (ValueError, IndexError):
+        raise ProtocolError(f"malformed message line: {line[:80]!r}") from None
+    end = body + total
+    if len(data) < end + 2:
+        return None, 0
+    if data[end : end + 2] != CRLF or not 0 <= header_size <= total:
+        raise ProtocolError(f"message does not end where its length says: {line[:80]!r}")
+    split = body + header_size
+    return Msg(subject, sid, reply, data[body:split], data[split:end]), end + 2
+
+
+def _info(text: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise ProtocolError(f"INFO is not a JSON object: {text[:80]!r}")
+    return fields
+
+
+def header_status(header: bytes) -> tuple[int, str]:
+    """The status code and text of a header block's first line; ``(0, "")`` where it has none."""
+    line = header[: header.find(CRLF)]
+    code, _, text = line[len(HEADER_VERSION) :].strip().partition(b" ")
+    if not (code.isdigit() and len(code) == 3):
+        return 0, ""
+    return int(code), text.strip().decode("utf-8", "replace")
+
+
+def header_pairs(header: bytes) -> list[tuple[str, str]]:
+    """The ``(name, value)`` pairs of a header block, in order, repeated names kept (ADR-4).
+
+    Bytes that are not UTF-8 are replaced; white space around a value is not part of it.
+    """
+    pairs = []
+    for line in header.split(CRLF)[1:]:
+        if line:
+            name, _, value = line.partition(b":")
+            pairs.append(
+                (name.decode("utf-8", "replace"), value.strip().decode("utf-8", "replace"))
+            )
+    return pairs
+
+
+def pub(subject: str, reply: str, payload: bytes) -> bytes:
+    """Encode one ``PUB``; subject and reply must be free of white space (the caller's check)."""
+    return f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + CRLF
+
+
+def hpub(subject: str, reply: str, header: bytes, payload: bytes) -> bytes:
+    """Encode one ``HPUB``; ``header`` is a whole block, from its version to its empty line."""
+    sizes = f"{len(header)} {len(header) + len(payload)}"
+    return f"HPUB {subject} {reply} {sizes}\r\n".encode() + header + payload + CRLF

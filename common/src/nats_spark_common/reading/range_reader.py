@@ -1,0 +1,220 @@
+"""Reading a range of a stream in a task, exactly: every stored message once, or an error.
+
+`direct` and `ordered` fetch; this module ensures what must hold for both. The position in
+the range is the only state: after any failure the read goes on behind the last message that was
+yielded, over a new connection. An answer that ends early proves nothing, because the replica that
+gave it may lag; only the stream's leader says that no more messages are there. And where messages
+are missing, the stream's first sequence tells a deletion in its midst from the loss of its head.
+
+Mirrors of a stream may answer direct gets for it (ADR-31), and a replica that hangs gets them and
+does not answer. Then the range is read from the stream itself, through a consumer, or from its
+leader if it is a work queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..connection import retry
+from ..connection.connection import Connection
+from ..connection.pool import connection
+from ..errors import DataLossError, OtherStreamError, ServerError, TimeoutExpiredError
+from ..jetstream.api import REFUSED_BY_WORK_QUEUE, StreamInfo, is_no_message
+from ..jetstream.requests import request
+from ..options.settings import NatsSettings
+from ..planning.data_loss import lost_messages, recreated, report_loss
+from ..planning.ranges import StreamRange
+from ..rows.messages import Messages
+from . import direct, ordered, single_gets
+
+_log = logging.getLogger(__name__)
+
+
+class Fetch(Protocol):
+    """One way to read messages of a range over one connection."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        settings: NatsSettings,
+        span: StreamRange,
+        cursor: int,
+        fields: frozenset[str],
+        patience: float,
+        /,
+    ) -> Iterator[Messages]:
+        """Yield the messages from ``cursor`` up, in order, perhaps some past the range's end.
+
+        Args:
+            fields: the columns to decode, of `MESSAGE_COLUMNS`.
+            patience: seconds in which an answer begins; once it has, each block has
+                ``nats.request.timeout``.
+        """
+
+
+def read_range(
+    settings: NatsSettings,
+    span: StreamRange,
+    fields: frozenset[str],
+    *,
+    tell_loss: bool = True,
+) -> Iterator[Messages]:
+    """Yield the messages of a range in sequence order, in blocks of about a megabyte.
+
+    Args:
+        fields: the columns to decode, of `MESSAGE_COLUMNS`.
+        tell_loss: whether messages that left the stream's head are loss; not so for a caller who
+            knows by sequence what must be there.
+
+    Raises:
+        DataLossError: messages of the range were removed from the stream's head before they were
+            read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
+        NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
+    """
+    reader = _RangeReader(settings, span, fields, tell_loss)
+    what = f"stream {span.stream} to {span.last}"
+    yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)
+
+
+#: Direct gets that lack a stored message before the range is read through a consumer: a replica
+#: catches up in a moment, and a mirror that has removed the message never does.
+_MAX_LAGS = 1
+
+
+class _Lagging(TimeoutExpiredError):
+    """The replica that answers does not have yet what the leader has."""
+
+
+class _RangeReader:
+    """The position in a range; survives the connections that it is read over."""
+
+    def __init__(
+        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str], tell_loss: bool
+    ) -> None:
+        self.cursor = span.first
+        self._tell_loss = tell_loss
+        self._also: tuple[str, ...] = ()
+        self._settings = settings
+        self._span = span
+        self._fields = fields
+        self._directly = span.direct  # while no mirror is known to answer for the stream
+        self._fetch: Fetch = direct.read if span.direct else ordered.read
+        self._lags = 0
+        self._patience = retry.Patience(settings)
+        self._unanswered = 0  # attempts in a row
+
+    def read(self) -> Iterator[Messages]:
+        """`run` over connections of the pool, from the stream itself if a mirror answers for it."""
+        while True:
+            try:
+                with connection(self._settings, self._also) as link:
+                    self._also = link.info.connect_urls
+                    yield from self.run(link)
+                return
+            except OtherStreamError as error:
+                _log.info("%s; reading through a consumer", error)
+                self._fetch, self._directly = ordered.read, False
+            except _Lagging:
+                raise
+            except TimeoutExpiredError:
+                self._unanswered += 1
+                # A hanging replica may be asked again, and so may a hanging leader: in turns.
+                if self._fetch is direct.read:
+                    self._fetch = ordered.read
+                elif self._directly:
+                    self._fetch = direct.read
+                raise
+            except ServerError as error:
+                if error.err_code not in REFUSED_BY_WORK_QUEUE or self._span.filters:
+                    raise
+                _log.info("%s; reading from the leader of stream %s", error, self._span.stream)
+                self._fetch = single_gets.read_from_leader
+
+    def run(self, link: Connection) -> Iterator[Messages]:
+        """Read from the position to the range's end over one connection."""
+        span = self._span
+        while self.cursor <= span.last:
+            start = self.cursor
+            patience = self._seconds()
+            for messages in self._fetch(link, self._settings, span, start, self._fields, patience):
+                self._unanswered = 0
+                wanted = messages.between(self.cursor, span.last)
+                self._check_gap(messages)
+                if len(messages):
+                    self.cursor = int(messages.seqs[-1]) + 1
+                if len(wanted):
+                    yield wanted
+            if self.cursor <= span.last:
+                following = self._next_stored(link)
+                if following is not None and following <= span.last:
+                    self._lags += 1
+                    if self._lags > _MAX_LAGS and self._fetch is direct.read:
+                        # A mirror may lack the message for good.
+                        self._fetch, self._directly = ordered.read, False
+                    raise _Lagging(
+                        f"stream {span.stream}: the answering replica lacks message {following}"
+                    )
+                self._check_loss(link, self.cursor, span.last)
+                self.cursor = span.last + 1
+        self._check_recreated(link)
+
+    def _check_gap(self, messages: Messages) -> None:
+        """Where sequences are missing before or among the messages: were they lost?"""
+        if not len(messages) or not self._tell_loss:
+            return
+        seqs = messages.seqs
+        last = min(int(seqs[-1]), self._span.last)
+        if self._span.filters:  # gaps among the matches are the rule; only the head can tell
+            first_missing, present = self.cursor, int(seqs[0])
+        else:
+            expected = np.arange(self.cursor, self.cursor + len(seqs))
+            moved = np.flatnonzero(seqs != expected)
+            if not len(moved):
+                return
+            first_missing, present = int(expected[moved[0]]), int(seqs[moved[0]])
+        if first_missing < present and first_missing <= last:
+            # A connection of its own: this one may be carrying the next answer.
+            with connection(self._settings) as link:
+                self._check_loss(link, first_missing, min(present, last + 1) - 1)
+
+    def _check_loss(self, link: Connection, first: int, last: int) -> None:
+        if not self._tell_loss:
+            return
+        info = self._stream_info(link)
+        lost = lost_messages(info, first, last)
+        if lost is None:
+            return
+        report_loss(self._settings, lost)
+
+    def _check_recreated(self, link: Connection) -> None:
+        info = self._stream_info(link)
+        if info.created != self._span.created:
+            raise DataLossError(recreated(info.name, self._span.created, info.created))
+
+    def _stream_info(self, link: Connection) -> StreamInfo:
+        return StreamInfo.from_json(self._request(link, f"STREAM.INFO.{self._span.stream}"))
+
+    def _request(
+        self, link: Connection, call: str, body: dict[str, int | str] | None = None
+    ) -> dict[str, Any]:
+        return request(link, self._settings, call, body, self._seconds())
+
+    def _seconds(self) -> float:
+        return self._patience.seconds(self._unanswered)
+
+    def _next_stored(self, link: Connection) -> int | None:
+        """The leader's first message from the position on that the filters take."""
+        call = f"STREAM.MSG.GET.{self._span.stream}"
+        found = []
+        for each in self._span.filters or (">",):
+            body: dict[str, int | str] = {"seq": self.cursor, "next_by_subj": each}
+            try:
+                found.append(int(self._request(link, call, body)["message"]["seq"]))
+            except ServerError as error:
+                if not is_no_message(error):
+                    raise
+        return min(found, default=None)

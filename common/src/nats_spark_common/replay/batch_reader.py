@@ -1,0 +1,100 @@
+"""The batch read: a fixed range of each stream, narrowed by the filters that Spark pushes down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
+
+from ..errors import OptionError
+from ..jetstream.api import StreamInfo
+from ..options.settings import NatsSettings
+from ..planning.ranges import StreamRange
+from ..protocol.subjects import narrow
+from ..rows.schema import Projection
+from .pushdown import Bounds, bounds_of
+from .range_partition import RangePartition, read_partition
+from .strategy import Strategy
+from .stream_states import Streams
+
+
+class BatchReader(DataSourceReader):
+    """Plans one read of everything between ``nats.start`` and ``nats.end``."""
+
+    def __init__(self, settings: NatsSettings, projection: Projection, strategy: Strategy) -> None:
+        self._settings = settings
+        self._projection = projection
+        self._strategy = strategy
+        self._bounds = Bounds()
+
+    @property
+    def pushFilters(self) -> _PushFilters:
+        return _PushFilters(self)
+
+    def push(self, filters: Iterable[Filter]) -> list[Filter]:
+        """Narrow the read by the filters; Spark evaluates them all again, which costs little."""
+        offered = list(filters)
+        self._bounds = bounds_of(offered)
+        return offered
+
+    def partitions(self) -> list[InputPartition]:
+        settings, strategy = self._settings, self._strategy
+        with Streams(settings, strategy.selection(settings)) as streams:
+            infos = streams.require()
+            first, last = streams.start_offset(infos), streams.end_offset(infos)
+            spans = []
+            for name, info in infos.items():
+                begin, end = first.streams[name].seq + 1, last.streams[name].seq
+                if begin > end + 1:
+                    raise OptionError(
+                        f"nats.start lies behind nats.end in stream {name!r}: "
+                        f"sequence {begin} against {end}"
+                    )
+                span = self._narrowed(streams, info, begin, end)
+                if span is not None:
+                    spans.append(span)
+        shares = strategy.tasks(spans, infos.keys(), settings)
+        # Spark reads a partition even of an empty plan.
+        return [RangePartition(each) for each in shares or [()]]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        return read_partition(self._settings, self._projection, partition)
+
+    def _narrowed(
+        self, streams: Streams, info: StreamInfo, begin: int, end: int
+    ) -> StreamRange | None:
+        """What the pushed filters leave of a range."""
+        bounds = self._bounds
+        begin, end = max(begin, bounds.first_seq), min(end, bounds.last_seq)
+        if bounds.since_ns is not None:
+            begin = max(begin, streams.sequence_at(info, bounds.since_ns))
+        if bounds.until_ns is not None:
+            end = min(end, streams.sequence_at(info, bounds.until_ns) - 1)
+        filters = self._settings.stream_subjects
+        for subject in bounds.subjects:
+            narrowed = narrow(filters, subject)
+            if narrowed is None:
+                return None
+            filters = narrowed
+        if begin > end:
+            return None
+        direct = streams.reads_direct(info, filters)
+        return StreamRange(info.name, info.created, begin, end, filters, direct)
+
+
+class _PushFilters:
+    """``pushFilters`` for Spark, which refuses readers that implement it where push-down is off.
+
+    Spark tells an implementation by its ``__func__`` and calls it only where the user turned
+    ``spark.sql.python.filterPushdown.enabled`` on. This one is called there, and does not make
+    every other query fail.
+    """
+
+    __func__ = staticmethod(DataSourceReader.pushFilters)
+
+    def __init__(self, reader: BatchReader) -> None:
+        self._reader = reader
+
+    def __call__(self, filters: list[Filter]) -> Iterable[Filter]:
+        return self._reader.push(filters)

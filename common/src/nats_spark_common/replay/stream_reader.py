@@ -1,0 +1,70 @@
+"""The streaming read: one reader lives with a query in the driver and plans its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.datasource import InputPartition
+from pyspark.sql.streaming.datasource import (
+    ReadAllAvailable,
+    ReadLimit,
+    ReadMaxBytes,
+    ReadMaxRows,
+    ReadMinRows,
+    SupportsTriggerAvailableNow,
+)
+
+from ..options.settings import NatsSettings
+from ..rows.schema import Projection
+from ..spark.query_reader import QueryReader
+from .offsets import Offset
+from .query import Query
+from .range_partition import RangePartition, read_partition
+from .strategy import Strategy
+
+
+class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
+    """Plans batches as ranges of sequences; a batch's offsets alone say what its rows are."""
+
+    def __init__(self, settings: NatsSettings, projection: Projection, strategy: Strategy) -> None:
+        super().__init__(settings, projection)
+        self._strategy = strategy
+
+    def begin_query(self) -> Query:
+        return Query(self._settings, self._strategy)
+
+    def initialOffset(self) -> dict[str, Any]:
+        return self.query.begin().to_json()
+
+    def getDefaultReadLimit(self) -> ReadLimit:
+        # Spark knows one limit, the settings several, and the query applies them all; what
+        # counts here is only that a limit is told apart from "everything" (Trigger.Once).
+        settings = self._settings
+        if settings.max_messages_per_trigger:
+            return ReadMaxRows(settings.max_messages_per_trigger)
+        if settings.max_bytes_per_trigger:
+            return ReadMaxBytes(settings.max_bytes_per_trigger)
+        if settings.min_messages_per_trigger or settings.target_batch_duration:
+            return ReadMinRows(settings.min_messages_per_trigger)
+        return ReadAllAvailable()
+
+    def prepareForTriggerAvailableNow(self) -> None:
+        self.query.stop_at_present_end()
+
+    def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
+        unlimited = isinstance(limit, ReadAllAvailable)
+        return self.query.next(Offset.from_json(start), unlimited=unlimited).to_json()
+
+    def reportLatestOffset(self) -> dict[str, Any] | None:
+        return self.query.report().to_json()
+
+    def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
+        reached = Offset.from_json(end)
+        ranges = self.query.ranges(Offset.from_json(start), reached)
+        shares = self._strategy.tasks(ranges, reached.streams.keys(), self._settings)
+        return [RangePartition(each) for each in shares]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        return read_partition(self._settings, self._projection, partition)

@@ -1,0 +1,172 @@
+"""Asks the server about the streams of a query: where they begin and end."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from ..closeable import Closing
+from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
+from ..jetstream.api import StreamInfo
+from ..jetstream.control import Control
+from ..options.positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
+from ..options.settings import NatsSettings
+from ..planning.data_loss import lost_messages, report_unmatched
+from .offsets import Offset, StreamOffset
+from .strategy import Selection
+
+_log = logging.getLogger(__name__)
+
+#: How often it is looked whether streams have joined, in seconds.
+_DISCOVERY_INTERVAL = 5.0
+
+
+class Streams(Closing):
+    """The streams of a selection; holds a control connection."""
+
+    def __init__(self, settings: NatsSettings, selection: Selection) -> None:
+        """Connect. Raises ``ConnectError`` or ``AuthError``."""
+        self._settings = settings
+        self._selection = selection
+        self._control = Control(settings)
+        self._names: list[str] | None = None
+        self._discovered = 0.0
+        self._infos: dict[str, StreamInfo] = {}
+        self._asked = -1e9
+
+    def close(self) -> None:
+        """End the connection."""
+        self._control.close()
+
+    def require(self) -> dict[str, StreamInfo]:
+        """The streams, all of which must exist and be readable.
+
+        Raises:
+            StreamNotFoundError: a stream that the options name does not exist, or none does.
+            UnsupportedStreamError: a stream is a work queue.
+        """
+        self._names = None
+        infos = self.refresh()
+        self._selection.require(infos, self._control)
+        self._check_named(infos)
+        return infos
+
+    def _check_named(self, infos: dict[str, StreamInfo]) -> None:
+        """What the options name is there to be read: streams of positions, subjects of filters."""
+        settings = self._settings
+        for option, positions in (("nats.start", settings.start), ("nats.end", settings.end)):
+            others = sorted(positions.per_stream.keys() - infos.keys())
+            if others and not self._selection.grows:
+                raise OptionError(
+                    f"{option} names {', '.join(others)}, which {_is_or_are(others)} not read: the "
+                    f"streams are {', '.join(infos)}"
+                )
+        report_unmatched(settings.stream_subjects, infos.values())
+
+    def refresh(self) -> dict[str, StreamInfo]:
+        """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
+        stale = time.monotonic() - self._discovered >= _DISCOVERY_INTERVAL
+        if self._names is None or (self._selection.grows and stale):
+            self._names = self._selection.names(self._control)
+            self._discovered = time.monotonic()
+        infos = self._control.stream_infos(self._names)
+        for info in infos.values():
+            _check_readable(info)
+        self._infos, self._asked = infos, time.monotonic()
+        return infos
+
+    def recent(self) -> dict[str, StreamInfo]:
+        """As `refresh`, but no more than one request each ``nats.poll.interval``."""
+        if self.age >= self._settings.poll_interval:
+            return self.refresh()
+        return self._infos
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server was last asked."""
+        return time.monotonic() - self._asked
+
+    def reads_direct(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
+        """Whether direct get batches can read the stream through the filters."""
+        return info.reads_direct(self._control.server_version) and len(filters) <= 1
+
+    def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
+        """Where ``nats.start`` puts the reader in each stream.
+
+        Raises:
+            OptionError: the position lies beyond the stream's end, or in the future.
+            DataLossError: the sequence is no longer stored.
+        """
+        return Offset(
+            {name: StreamOffset.entering(self._before(info), info) for name, info in infos.items()}
+        )
+
+    def end_offset(self, infos: dict[str, StreamInfo]) -> Offset:
+        """The last message of each stream that ``nats.end`` takes in; a time excludes itself.
+
+        Raises ``OptionError`` where a sequence lies beyond the stream's end.
+        """
+        return Offset(
+            {
+                name: StreamOffset(self._last(info, self._settings.end), info.created)
+                for name, info in infos.items()
+            }
+        )
+
+    def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
+        """As `Control.sequence_at`."""
+        return self._control.sequence_at(info, time_ns)
+
+    def acknowledged(self, durable: str, infos: dict[str, StreamInfo]) -> dict[str, int]:
+        """The ack floors of those streams' consumers of this name that have acknowledged."""
+        floors = {}
+        for name in infos:
+            try:
+                info = self._control.api(f"CONSUMER.INFO.{name}.{durable}")
+            except NatsSparkError as error:
+                _log.debug("no position of durable %s in stream %s: %s", durable, name, error)
+                continue
+            floors[name] = int(info["ack_floor"]["stream_seq"])
+        return {name: floor for name, floor in floors.items() if floor}
+
+    def _before(self, info: StreamInfo) -> int:
+        position: Position = self._settings.start.for_stream(info.name)
+        check_start(position, info.name, info.last_seq)
+        if isinstance(position, Earliest):
+            return info.first_seq - 1
+        if isinstance(position, AtSequence):
+            lost = lost_messages(info, position.seq, info.first_seq - 1)
+            if lost and self._settings.fail_on_data_loss:
+                raise DataLossError(f"nats.start={position.seq}: {lost}; or use 'earliest'")
+            return max(position.seq, info.first_seq) - 1
+        if isinstance(position, AtTime):
+            return self._control.sequence_at(info, position.ns) - 1
+        return info.last_seq
+
+    def _last(self, info: StreamInfo, ends: Positions) -> int:
+        position = ends.for_stream(info.name)
+        if isinstance(position, Earliest):
+            return info.first_seq - 1
+        if isinstance(position, AtSequence):
+            if position.seq > info.last_seq:
+                raise OptionError(
+                    f"nats.end={position.seq} lies beyond the end of stream {info.name!r}, whose "
+                    f"last sequence is {info.last_seq}: use a sequence up to it, or 'latest'"
+                )
+            return position.seq
+        if isinstance(position, AtTime):
+            return self._control.sequence_at(info, position.ns) - 1
+        return info.last_seq
+
+
+def _is_or_are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _check_readable(info: StreamInfo) -> None:
+    if info.retention == "workqueue":
+        raise UnsupportedStreamError(
+            f"stream {info.name!r} is a work queue, which removes messages as they are "
+            "acknowledged and so cannot be replayed from Spark's checkpoint: "
+            "read it with format('nats-balanced')"
+        )

@@ -1,0 +1,101 @@
+"""The rows that every flavor gives, as Spark's schema and as Arrow columns.
+
+The names are those of the Scala V2 connector. A user schema that names some of the columns is a
+projection: what it leaves out is not decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    LongType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from ..errors import OptionError
+from .messages import MESSAGE_COLUMNS, Messages
+
+_HEADERS = MapType(StringType(), ArrayType(StringType()))
+
+#: Column by column: subject, payload, headers; stream, its sequence, the time it was stored;
+#: the rest is known to flavors that read through a consumer and null in the others.
+SCHEMA = StructType(
+    [
+        StructField("subject", StringType()),
+        StructField("content", BinaryType()),
+        StructField("headers", _HEADERS),
+        StructField("stream", StringType()),
+        StructField("streamSeq", LongType()),
+        StructField("timestamp", TimestampType()),
+        StructField("domain", StringType()),
+        StructField("consumer", StringType()),
+        StructField("consumerSeq", LongType()),
+        StructField("delivered", LongType()),
+        StructField("pending", LongType()),
+        StructField("replyTo", StringType()),
+    ]
+)
+
+_TYPES: dict[str, DataType] = {field.name: field.dataType for field in SCHEMA}
+_NAMES = {name.lower(): name for name in _TYPES}
+
+
+class Projection:
+    """The columns that a query asked for: which to decode, and rows as Spark wants them.
+
+    Attributes:
+        fields: those of `MESSAGE_COLUMNS` that have to be decoded.
+    """
+
+    def __init__(self, schema: StructType) -> None:
+        """Raises ``OptionError`` where the schema is no selection of `SCHEMA`'s columns."""
+        # Spark tells names apart without regard to case, and shows them as the user wrote them.
+        self._columns = [_checked(field) for field in schema]
+        self._arrow: pa.Schema = to_arrow_schema(schema, timezone="UTC")
+        self.fields = MESSAGE_COLUMNS & set(self._columns)
+
+    def batch(self, messages: Messages, constants: dict[str, Any]) -> pa.RecordBatch:
+        """The messages as a record batch; columns that are neither decoded nor constant are null.
+
+        Args:
+            constants: values that hold for every message, by column name.
+        """
+        count = len(messages)
+        columns = []
+        for name, field in zip(self._columns, self._arrow, strict=True):
+            if name == "streamSeq":
+                column = pa.array(messages.seqs)
+            elif name in messages.columns:
+                column = messages.columns[name]
+            elif constants.get(name) is not None:
+                column = pa.repeat(pa.scalar(constants[name], field.type), count)
+            else:
+                column = pa.nulls(count, field.type)
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        return pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+
+
+def _checked(field: StructField) -> str:
+    """The column that a field names, which must have its type."""
+    name = _NAMES.get(field.name.lower())
+    if name is None:
+        raise OptionError(
+            f"schema: there is no column {field.name!r}; the columns are {', '.join(_TYPES)}"
+        )
+    expected = _TYPES[name]
+    if field.dataType.simpleString() != expected.simpleString():
+        raise OptionError(
+            f"schema: column {field.name!r} is {expected.simpleString()}, "
+            f"not {field.dataType.simpleString()}"
+        )
+    return name

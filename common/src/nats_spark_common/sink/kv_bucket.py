@@ -1,0 +1,115 @@
+"""A key-value bucket over the data plane, as far as the sink needs one.
+
+Source: ADR-8 (key-value store on JetStream).
+"""
+
+from __future__ import annotations
+
+import base64
+
+from ..connection.pool import connection
+from ..connection.retry import AWAY, retrying
+from ..errors import JetStreamUnavailableError, ServerError, StreamNotFoundError
+from ..jetstream.api import (
+    NO_RESPONDERS,
+    STREAM_NAME_IN_USE,
+    WRONG_LAST_SEQUENCE,
+    api_prefix,
+    is_no_message,
+    parse_reply,
+)
+from ..jetstream.requests import request_with_retry
+from ..options.settings import NatsSettings
+from ..protocol.operations import Msg, header_status
+
+#: A replicated bucket has not settled another put of the key, which may be our own.
+_PUT_IN_PROCESS = 10164
+
+
+class Bucket:
+    """Keys with revisions; every call takes a connection of the pool and retries."""
+
+    def __init__(self, settings: NatsSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._stream = f"KV_{name}"
+        prefix = api_prefix(settings)
+        # Into another domain, writes travel through its API prefix, as the official clients do.
+        self._put_prefix = "" if prefix == "$JS.API" else f"{prefix}."
+
+    def make(self, replicas: int) -> None:
+        """Make the bucket unless it exists. Raises ``ServerError`` in the server's words."""
+        config = {
+            "name": self._stream,
+            "subjects": [f"$KV.{self._name}.>"],
+            "description": "what the tasks of exactly-once writes have begun (nats-spark)",
+            "max_msgs_per_subject": 1,
+            "max_consumers": -1,
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_msg_size": -1,
+            "storage": "file",
+            "discard": "new",
+            "num_replicas": replicas,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+            "allow_direct": True,
+        }
+        try:
+            request_with_retry(self._settings, f"STREAM.CREATE.{self._stream}", config)
+        except ServerError as error:
+            if error.err_code != STREAM_NAME_IN_USE:  # made before, with other settings
+                raise
+
+    def get(self, key: str) -> tuple[bytes, int] | None:
+        """A key's value and revision, from the stream's leader; ``None`` without key or bucket."""
+        request = {"last_by_subj": f"$KV.{self._name}.{key}"}
+        try:
+            found = request_with_retry(self._settings, f"STREAM.MSG.GET.{self._stream}", request)
+        except StreamNotFoundError:
+            return None
+        except ServerError as error:
+            if is_no_message(error):
+                return None
+            raise
+        message = found["message"]
+        return base64.b64decode(message.get("data", "")), int(message["seq"])
+
+    def put(self, key: str, value: bytes, revision: int, replicas: int) -> int | None:
+        """Write a key whose revision is ``revision``, 0 for one that does not exist.
+
+        Returns the new revision; ``None`` where the key has another revision by now. Makes the
+        bucket, with so many replicas, where it is missing.
+        """
+        subject = f"{self._put_prefix}$KV.{self._name}.{key}"
+        header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
+
+        def attempt() -> int | None:
+            for _ in range(2):
+                with connection(self._settings) as link:
+                    reply = link.request(subject, value, self._settings.request_timeout, header)
+                if not reply.header or header_status(reply.header)[0] != NO_RESPONDERS:
+                    return _revision(reply, subject)
+                self.make(replicas)
+            raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
+
+        return retrying(attempt, self._settings, AWAY)
+
+    def purge(self, keys: str, before: int | None = None) -> None:
+        """Remove the keys that a pattern names, those with a revision below ``before``."""
+        request: dict[str, object] = {"filter": f"$KV.{self._name}.{keys}"}
+        if before is not None:
+            request["seq"] = before
+        request_with_retry(self._settings, f"STREAM.PURGE.{self._stream}", request)
+
+
+def _revision(reply: Msg, subject: str) -> int | None:
+    """The revision that a put has made; ``None`` where the key had another before."""
+    try:
+        return int(parse_reply(reply, subject)["seq"])
+    except ServerError as error:
+        if error.err_code == WRONG_LAST_SEQUENCE:
+            return None
+        if error.err_code == _PUT_IN_PROCESS or error.code in (429, 503):
+            raise JetStreamUnavailableError(str(error)) from error
+        raise

@@ -1,0 +1,143 @@
+"""Retries, with pauses noted instead of slept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nats_spark_common import (
+    AuthError,
+    ConnectError,
+    NatsSparkError,
+    OptionError,
+    TimeoutExpiredError,
+)
+from nats_spark_common.connection.retry import Patience, pause, retrying
+from nats_spark_common.options.settings import NatsSettings
+
+from ..._support.options import named
+
+TRANSIENT: tuple[type[NatsSparkError], ...] = (ConnectError, TimeoutExpiredError)
+THREE = NatsSettings.from_options({"nats.stream.name": "S", "nats.retry.count": "3"})
+
+
+def settings(**short: str) -> NatsSettings:
+    return NatsSettings.from_options(named(stream_name="S", **short))
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were to be slept."""
+    noted: list[float] = []
+    monkeypatch.setattr("time.sleep", noted.append)
+    return noted
+
+
+def acting(*outcomes: Exception | str) -> Callable[[], str]:
+    """An action that fails or succeeds by a plan."""
+    plan: Iterator[Exception | str] = iter(outcomes)
+
+    def act() -> str:
+        outcome = next(plan)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return act
+
+
+def test_what_succeeds_is_called_once(pauses: list[float]) -> None:
+    assert retrying(acting("done"), THREE, TRANSIENT) == "done"
+    assert pauses == []
+
+
+def test_what_fails_for_a_moment_is_called_until_it_succeeds(pauses: list[float]) -> None:
+    act = acting(ConnectError("away"), TimeoutExpiredError("slow"), "done")
+    assert retrying(act, THREE, TRANSIENT) == "done"
+    assert pauses == pytest.approx([pause(0), pause(1)], abs=0.05)  # what an attempt took counts
+
+
+def test_retries_do_not_multiply(pauses: list[float]) -> None:
+    calls = []
+
+    def inner() -> str:
+        calls.append(1)
+        raise TimeoutExpiredError("slow")
+
+    with pytest.raises(TimeoutExpiredError):
+        retrying(lambda: retrying(inner, THREE, (TimeoutExpiredError,)), THREE, TRANSIENT)
+    assert len(calls) == 4
+    with pytest.raises(TimeoutExpiredError):  # and each has its own again
+        retrying(inner, THREE, TRANSIENT)
+    assert len(calls) == 8
+
+
+def test_what_nobody_else_retries_is_retried_within(pauses: list[float]) -> None:
+    act = acting(TimeoutExpiredError("slow"), "done")
+    assert retrying(lambda: retrying(act, THREE, TRANSIENT), THREE, (ConnectError,)) == "done"
+
+
+def test_the_last_error_is_raised_after_the_last_retry(pauses: list[float]) -> None:
+    act = acting(*(ConnectError(f"call {i}") for i in range(9)))
+    with pytest.raises(ConnectError, match="call 3"):
+        retrying(act, THREE, TRANSIENT)
+    assert len(pauses) == 3
+
+
+def test_without_retries_the_first_error_is_raised(pauses: list[float]) -> None:
+    settings = NatsSettings.from_options({"nats.stream.name": "S", "nats.retry.count": "0"})
+    with pytest.raises(ConnectError, match="first"):
+        retrying(acting(ConnectError("first"), "done"), settings, TRANSIENT)
+    assert pauses == []
+
+
+def test_refused_credentials_are_not_tried_again_though_they_are_a_connect_error(
+    pauses: list[float],
+) -> None:
+    with pytest.raises(AuthError):
+        retrying(acting(AuthError("no"), "done"), THREE, TRANSIENT)
+    assert pauses == []
+
+
+def test_an_error_that_does_not_pass_is_not_tried_again(pauses: list[float]) -> None:
+    with pytest.raises(OptionError):
+        retrying(acting(OptionError("no"), "done"), THREE, TRANSIENT)
+    assert pauses == []
+
+
+def test_pauses_double_up_to_five_seconds() -> None:
+    assert [pause(i) for i in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("attempt", [1000, 100_000])
+def test_pauses_stay_bounded_however_often_it_failed(attempt: int) -> None:
+    assert pause(attempt) == 5.0
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 10, 100])
+def test_the_last_attempt_waits_for_the_whole_timeout(retries: int) -> None:
+    patience = Patience(settings(request_timeout="5s", retry_count=str(retries)))
+    waits = [patience.seconds(attempt) for attempt in range(retries + 1)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 5
+    assert sum(waits[:8]) <= 10 or retries == 0
+
+
+@given(st.floats(0.01, 60), st.lists(st.floats(0, 30), max_size=20))
+def test_who_answers_slowly_is_given_time(timeout: float, answers: list[float]) -> None:
+    patience = Patience(settings(request_timeout=f"{timeout}s"))
+    for took in answers:
+        patience.answered(took)
+    first = patience.seconds(0)
+    assert first <= timeout
+    assert first == timeout or first >= 4 * (answers[-1] if answers else 0)
+
+
+def test_what_an_attempt_took_counts_as_a_pause() -> None:
+    now = time.monotonic()
+    assert pause(3, now - 60) == 0
+    assert 0 < pause(10, now) <= pause(10)

@@ -1,0 +1,66 @@
+"""Which streams V2 reads, and how a batch is divided: ranges of each stream over all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from nats_spark_common.errors import OptionError, StreamNotFoundError
+from nats_spark_common.jetstream.api import StreamInfo
+from nats_spark_common.jetstream.control import Control
+from nats_spark_common.options.catalog_tables import TABLES
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.planning.admission import Available, admit
+from nats_spark_common.planning.ranges import StreamRange, shares
+
+
+class NamedStreams:
+    """The streams of ``nats.stream.name``, or those that ``nats.stream.pattern`` matches."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        """Raises ``OptionError`` where neither is set."""
+        if not settings.stream_name and not settings.stream_pattern:
+            raise OptionError(
+                "no stream is named: set nats.stream.name to one stream or a comma list, "
+                f"or nats.stream.pattern to a glob over stream names. {TABLES}"
+            )
+        self._names = settings.stream_name
+        self._pattern = settings.stream_pattern
+
+    @property
+    def grows(self) -> bool:
+        return self._pattern is not None
+
+    def names(self, control: Control) -> list[str]:
+        if self._pattern is None:
+            return list(self._names)
+        return control.stream_names(self._pattern)
+
+    def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
+        for name in self._names:
+            if name not in infos:
+                control.stream_info(name)  # raises, in the server's words
+        if self._pattern is not None and not infos:
+            raise StreamNotFoundError(
+                f"nats.stream.pattern={self._pattern} matches none of the account's streams: "
+                f"{', '.join(control.stream_names()) or '(there is none)'}"
+            )
+
+    def check_position(self, streams: Collection[str]) -> None:
+        """Anything goes: streams that are no longer read are told as loss."""
+
+
+class ByRange:
+    """Ranges of at least ``nats.min.range`` sequences over ``nats.partitions`` tasks."""
+
+    def selection(self, settings: NatsSettings) -> NamedStreams:
+        return NamedStreams(settings)
+
+    def admit(
+        self, available: Mapping[str, Available], max_messages: int | None, max_bytes: int | None
+    ) -> dict[str, int]:
+        return admit(available, max_messages, max_bytes)
+
+    def tasks(
+        self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
+    ) -> list[tuple[StreamRange, ...]]:
+        return shares(ranges, settings.tasks, settings.min_range)
