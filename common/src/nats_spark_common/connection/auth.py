@@ -16,7 +16,8 @@ import nkeys
 from pydantic import SecretStr
 
 from ..errors import AuthError, ConnectError
-from ..options.settings import NatsSettings, read_text
+from ..options.files import read_text
+from ..options.settings import NatsSettings
 
 _CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
 

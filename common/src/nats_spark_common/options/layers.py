@@ -94,9 +94,18 @@ def _completes(layer: Layer, settled: Layer) -> bool:
     return not others and layer.values.get("user") in (None, settled.values["user"])
 
 
-def require_sound(layers: list[Layer]) -> None:
-    """Raise ``OptionError`` for a problem of a value that wins."""
-    for name in dict.fromkeys(name for layer in layers for name in layer.problems):
-        winner = next(layer for layer in layers if name in layer.values)
-        if name in winner.problems:
-            raise OptionError(winner.problems[name])
+def merge(layers: list[Layer]) -> Layer:
+    """Return one layer that has, for each setting, the value of the first layer that has one.
+
+    Raises ``OptionError`` for a problem of a value that wins; other values may be wrong.
+    """
+    merged = Layer()
+    for layer in one_identity(layers):
+        for name, value in layer.values.items():
+            if name in merged.values:
+                continue
+            if name in layer.problems:
+                raise OptionError(layer.problems[name])
+            merged.values[name] = value
+            merged.origins[name] = layer.origins.get(name, name)
+    return merged

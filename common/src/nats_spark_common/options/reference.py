@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from .names import ALIASES, field_option
 from .settings import NatsSettings
+from .types import Kind
 
 #: The field with which each group of the model begins, in the model's order.
 _GROUPS = {
@@ -17,16 +22,8 @@ _GROUPS = {
     "sink_mode": "sink",
     "datetime_format": "no effect",
 }
-_TYPES = {
-    "float": "duration",
-    "int": "integer",
-    "bool": "boolean",
-    "str": "text",
-    "SecretStr": "text (secret)",
-    "Positions": "position",
-}
-_SIZES = {"max_bytes_per_trigger", "fetch_bytes", "sink_max_in_flight", "payload_max_decompressed"}
-_LISTS = {"url", "stream_name", "stream_subjects"}
+#: What the documentation calls values of types that have no `Kind`.
+_PLAIN = {bool: "boolean", int: "integer", str: "text", SecretStr: "text (secret)"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ def options_reference() -> list[OptionDoc]:
             OptionDoc(
                 name=field_option(name),
                 group=group,
-                type=_type(name, str(field.annotation)),
-                default=_default(field.default, name),
+                type=_kind(field),
+                default=_default(field.default, _kind(field)),
                 meaning=field.description or "",
                 aliases=tuple(a for a in others if a != field_option(name)),
             )
@@ -61,30 +58,32 @@ def options_reference() -> list[OptionDoc]:
     return found
 
 
-def _type(name: str, annotation: str) -> str:
-    if name in _SIZES:
-        return "size"
-    if name in _LISTS:
-        return "comma list"
-    if name == "num_partitions":
-        return "integer or auto"
-    if "Literal" in annotation:
-        return "choice"
-    for python, words in _TYPES.items():
-        if python in annotation:
-            return words
-    return "text"
+def _kind(field: FieldInfo) -> str:
+    """Return what the documentation calls the values of a field."""
+    kinds = [each for each in field.metadata if isinstance(each, Kind)]
+    kinds += _kinds(field.annotation)
+    if kinds:
+        return kinds[0].text
+    plain = {field.annotation, *get_args(field.annotation)}
+    return next(text for kind, text in _PLAIN.items() if kind in plain)
 
 
-def _default(value: Any, name: str) -> str:
+def _kinds(annotation: Any) -> Iterator[Kind]:
+    """Yield the kinds in an annotation such as ``Size | None``."""
+    yield from (each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, Kind))
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
+def _default(value: Any, kind: str) -> str:
     if value is None or value == ():
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(value)
-    if name in _SIZES:
+    if kind == "size":
         return f"{value >> 20}MiB"
-    if isinstance(value, float):
+    if kind == "duration":
         return f"{value * 1000:g}ms" if value < 1 else f"{value:g}s"
     return str(value)

@@ -11,61 +11,41 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from contextvars import ContextVar
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ..errors import AuthError, OptionError
+from ..errors import OptionError
 from ..rows.compression import MOST_OPENED
-from .layers import IDENTITY, Layer, one_identity, require_sound
+from .consistency import check_together
+from .files import require_files, with_file_texts
+from .layers import IDENTITY, Layer, merge
 from .names import environment_layer, field_option, options_layer
 from .nats_context import context_layer
-from .positions import Earliest, Latest, Positions, parse_positions
+from .positions import Earliest, Latest, Positions
 from .types import (
+    Bucket,
+    Compression,
     ConsumerName,
     Count,
     Duration,
+    End,
+    Flavor,
+    OnError,
     PartitionCount,
     PositiveDuration,
+    Retention,
+    SinkMode,
     Size,
+    Start,
+    Storage,
     StreamNames,
     StreamPrefix,
     Subjects,
+    UnknownColumns,
     Urls,
 )
-
-
-def _positions(option: str, otherwise: Any) -> BeforeValidator:
-    def parse(value: Any) -> Any:
-        return parse_positions(option, value, otherwise) if isinstance(value, str) else value
-
-    return BeforeValidator(parse)
-
-
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _compression(value: Any) -> Any:
-    return "none" if _lower(value) == "uncompressed" else _lower(value)  # the Scala name
-
-
-_Start = Annotated[Positions, _positions("nats.start", Earliest())]
-_End = Annotated[Positions, _positions("nats.end", Latest())]
-_Compression = Annotated[Literal["none", "zlib", "gzip", "zstd"], BeforeValidator(_compression)]
-_OnError = Annotated[Literal["raw", "fail", "null"], BeforeValidator(_lower)]
-_Flavor = Annotated[Literal["v2", "balanced", "partitioned"], BeforeValidator(_lower)]
-_SinkMode = Annotated[
-    Literal["at-least-once", "best-effort", "exactly-once"], BeforeValidator(_lower)
-]
-_UnknownColumns = Annotated[Literal["fail", "drop"], BeforeValidator(_lower)]
-_Retention = Annotated[Literal["limits", "interest", "workqueue"], BeforeValidator(_lower)]
-_Bucket = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-_Storage = Annotated[Literal["file", "memory"], BeforeValidator(_lower)]
 
 _BALANCED_MAX_MESSAGES = 100_000
 
@@ -83,14 +63,6 @@ _CONNECTION_FIELDS = (
     "tls_hostname",
     "inbox_prefix",
 )
-#: Fields that name a file, and those that hold what would stand in it.
-_FILE_FIELDS = {
-    "nkey_seed_file": "nkey_seed_secret",
-    "credential_file": "credential_secret",
-    "tls_ca": "tls_ca_pem",
-    "tls_cert": "tls_cert_pem",
-    "tls_key": "tls_key_secret",
-}
 
 
 class NatsSettings(BaseSettings):
@@ -141,11 +113,11 @@ class NatsSettings(BaseSettings):
     stream_subjects: Subjects = Field(
         (), description="filter subjects, comma-separated; subjects of a stream that is created"
     )
-    start: _Start = Field(
+    start: Start = Field(
         Positions(Earliest()),
         description="earliest, latest, a sequence, an RFC 3339 time, -1h, or JSON per stream",
     )
-    end: _End = Field(
+    end: End = Field(
         Positions(Latest()), description="end of a batch read: as nats.start; a time is excluded"
     )
     max_messages_per_trigger: Count | None = Field(None, description="most messages of a batch")
@@ -173,16 +145,16 @@ class NatsSettings(BaseSettings):
     fail_on_data_loss: bool = Field(
         True, description="fail when messages were removed before they were read"
     )
-    payload_compression: _Compression = Field(
+    payload_compression: Compression = Field(
         "none", description="none, zlib, gzip or zstd: how payloads are compressed"
     )
-    payload_on_error: _OnError = Field(
+    payload_on_error: OnError = Field(
         "raw", description="a payload that does not decompress: raw (as it is), null, or fail"
     )
     payload_max_decompressed: Size = Field(
         MOST_OPENED, description="bytes of a payload once it is decompressed, at most"
     )
-    flavor: _Flavor = Field("v2", description="what format nats stands for")
+    flavor: Flavor = Field("v2", description="what format nats stands for")
 
     # The balanced flavor.
     durable_name: ConsumerName | None = Field(
@@ -217,7 +189,7 @@ class NatsSettings(BaseSettings):
     consumer_update: bool = Field(
         False, description="balanced: change the consumer at start to what the options say"
     )
-    storage_type: _Storage = Field("file", description="storage of a stream that is created")
+    storage_type: Storage = Field("file", description="storage of a stream that is created")
     storage_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         1, description="replicas of a stream that is created"
     )
@@ -238,11 +210,11 @@ class NatsSettings(BaseSettings):
     )
 
     # The sink.
-    sink_mode: _SinkMode = Field(
+    sink_mode: SinkMode = Field(
         "at-least-once", description="at-least-once, best-effort or exactly-once"
     )
     sink_subject: str | None = Field(None, description="subject of rows that carry none")
-    sink_unknown_columns: _UnknownColumns = Field(
+    sink_unknown_columns: UnknownColumns = Field(
         "fail", description="columns that are no part of a message: fail, or drop with a warning"
     )
     sink_atomic: bool = Field(
@@ -251,7 +223,7 @@ class NatsSettings(BaseSettings):
     sink_create_stream: bool = Field(
         False, description="create the stream nats.stream.name if it is missing"
     )
-    sink_retention: _Retention = Field(
+    sink_retention: Retention = Field(
         "limits", description="retention of a stream that is created: limits, interest, workqueue"
     )
     sink_duplicate_window: Duration = Field(
@@ -260,7 +232,7 @@ class NatsSettings(BaseSettings):
     sink_max_in_flight: Size = Field(
         8 << 20, description="bytes of a task that are published and not acknowledged yet"
     )
-    sink_bucket: _Bucket = Field(
+    sink_bucket: Bucket = Field(
         "nats_spark_sink", description="exactly-once: key-value bucket of the tasks' records"
     )
 
@@ -290,17 +262,13 @@ class NatsSettings(BaseSettings):
             layers.append(context_layer(context))
         if flavor == "balanced":
             layers.append(Layer({"max_messages_per_trigger": str(_BALANCED_MAX_MESSAGES)}))
-        layers = one_identity(layers)
-        require_sound(layers)
-        token = _LAYERS.set(layers)
+        merged = merge(layers)
         try:
-            settings = cls()
+            settings = cls(**merged.values)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise OptionError(_words(error, layers)) from None
-        finally:
-            _LAYERS.reset(token)
-        settings._check_files()
-        return settings._with_files() if settings.files_ship else settings
+            raise OptionError(_error_text(error, merged)) from None
+        require_files(settings)
+        return with_file_texts(settings) if settings.files_ship else settings
 
     @classmethod
     def settings_customise_sources(
@@ -311,8 +279,7 @@ class NatsSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        layers = (_LayerSource(settings_cls, layer) for layer in _LAYERS.get())
-        return (init_settings, *layers)
+        return (init_settings,)  # `from_options` has merged the layers already
 
     @property
     def tasks(self) -> int:
@@ -329,111 +296,22 @@ class NatsSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_together(self) -> NatsSettings:
-        if self.stream_name and self.stream_pattern:
-            raise ValueError("nats.stream.name and nats.stream.pattern exclude each other")
-        for name, text in _FILE_FIELDS.items():
-            if getattr(self, name) and getattr(self, text) and name not in IDENTITY:
-                raise ValueError(
-                    f"{field_option(name)} and {field_option(text)} mean the same: set one of them"
-                )
-        if bool(self.tls_cert or self.tls_cert_pem) != bool(self.tls_key or self.tls_key_secret):
-            raise ValueError(
-                "nats.tls.cert and nats.tls.key (or nats.tls.cert.pem and nats.tls.key.secret) "
-                "belong together: set both"
-            )
-        identities = [
-            option
-            for option, given in {
-                "nats.user": self.user,
-                "nats.token": self.token,
-                "nats.nkey.seed.secret": self.nkey_seed_secret,
-                "nats.nkey.seed.file": self.nkey_seed_file,
-                "nats.credential.file": self.credential_file,
-                "nats.credential.secret": self.credential_secret,
-            }.items()
-            if given
-        ]
-        if len(identities) > 1:
-            raise ValueError(f"{' and '.join(identities)} exclude each other: set one of them")
-        if self.password and not self.user:
-            raise ValueError("nats.password is set without nats.user")
-        if self.sink_atomic and self.sink_mode == "best-effort":
-            raise ValueError(
-                "nats.sink.atomic needs acks, which nats.sink.mode=best-effort does without: "
-                "use at-least-once or exactly-once"
-            )
-        most, least = self.max_messages_per_trigger, self.min_messages_per_trigger
-        if most is not None and least > most:
-            raise ValueError(
-                f"nats.min.messages.per.trigger={least} is more than "
-                f"nats.max.messages.per.trigger={most}"
-            )
+        check_together(self)
         return self
 
-    def _with_files(self) -> NatsSettings:
-        """The same with what stands in the files, which executors need not have then."""
-        found: dict[str, Any] = {}
-        for name, text in _FILE_FIELDS.items():
-            path = getattr(self, name)
-            if path:
-                content = read_text(path, field_option(name))
-                secret = text.endswith("secret")
-                found |= {name: None, text: SecretStr(content) if secret else content}
-        return self.model_copy(update=found)
 
-    def _check_files(self) -> None:
-        for name in _FILE_FIELDS:
-            path = getattr(self, name)
-            if path and not Path(path).is_file():
-                raise OptionError(
-                    f"{field_option(name)}={path}: there is no such file on this machine: "
-                    "name one, or leave it out"
-                )
-
-
-class _LayerSource(PydanticBaseSettingsSource):
-    """One `Layer` as a source of pydantic-settings."""
-
-    def __init__(self, settings_cls: type[BaseSettings], layer: Layer) -> None:
-        super().__init__(settings_cls)
-        self._layer = layer
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self._layer.values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(self._layer.values)
-
-
-_LAYERS: ContextVar[list[Layer]] = ContextVar("_LAYERS", default=[])  # noqa: B039
-
-
-def read_text(path: str, option: str) -> str:
-    """What stands in a file of keys. Raises ``AuthError`` that names the option."""
-    try:
-        return Path(path).read_text()
-    except OSError as error:
-        raise AuthError(f"{option}={path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AuthError(f"{option}={path} is not a text file ({error.reason})") from error
-
-
-def _words(error: ValidationError, layers: list[Layer]) -> str:
-    """The first validation error, in the user's terms."""
+def _error_text(error: ValidationError, merged: Layer) -> str:
+    """Return the first validation error in the user's terms, without the value of a secret."""
     first = error.errors(include_url=False)[0]
-    words = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not first["loc"]:
-        return words
+        return reason
     name = str(first["loc"][0])
-    if first["type"] == "value_error" and words.startswith("nats."):
-        return words
-    for layer in layers:
-        if name in layer.values:
-            secret = "SecretStr" in str(NatsSettings.model_fields[name].annotation)
-            shown = "(secret)" if secret else repr(layer.values[name])
-            return f"{layer.origins.get(name, name)}={shown}: expected {_expected(first, words)}"
-    return f"{field_option(name)}: {words}"
-
-
-def _expected(first: Any, words: str) -> str:
-    return first.get("ctx", {}).get("expected") or words[:1].lower() + words[1:]
+    if first["type"] == "value_error" and reason.startswith("nats."):
+        return reason
+    if name not in merged.values:
+        return f"{field_option(name)}: {reason}"
+    secret = "SecretStr" in str(NatsSettings.model_fields[name].annotation)
+    shown = "(secret)" if secret else repr(merged.values[name])
+    expected = first.get("ctx", {}).get("expected") or reason[:1].lower() + reason[1:]
+    return f"{merged.origins.get(name, name)}={shown}: expected {expected}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from ..protocol.partition_names import MOST_NUMBERED
 from ..protocol.subjects import disjoint, is_name
 from .durations import parse_duration
+from .positions import Earliest, Latest, Positions, parse_positions
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -104,13 +105,52 @@ def _check_name(what: str, name: str) -> str:
     return name
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-StreamNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stream_names)]
-StreamPrefix = Annotated[str, BeforeValidator(parse_stream_prefix)]
-PartitionCount = Annotated[int | Literal["auto"], BeforeValidator(parse_partition_count)]
-ConsumerName = Annotated[str, BeforeValidator(parse_consumer_name)]
-Subjects = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_subjects)]
-Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_urls)]
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _compression(value: Any) -> Any:
+    return "none" if _lower(value) == "uncompressed" else _lower(value)  # the Scala name
+
+
+def _position(option: str, otherwise: Earliest | Latest) -> BeforeValidator:
+    def parse(value: Any) -> Any:
+        return parse_positions(option, value, otherwise) if isinstance(value, str) else value
+
+    return BeforeValidator(parse)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the documentation calls values of a type."""
+
+    text: str
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Kind("duration")]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), Kind("duration")]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0), Kind("size")]
+Count = Annotated[int, Field(gt=0), Kind("integer")]
+StreamNames = Annotated[tuple[str, ...], BeforeValidator(parse_stream_names), Kind("comma list")]
+StreamPrefix = Annotated[str, BeforeValidator(parse_stream_prefix), Kind("text")]
+PartitionCount = Annotated[
+    int | Literal["auto"], BeforeValidator(parse_partition_count), Kind("integer or auto")
+]
+ConsumerName = Annotated[str, BeforeValidator(parse_consumer_name), Kind("text")]
+Subjects = Annotated[tuple[str, ...], BeforeValidator(parse_subjects), Kind("comma list")]
+Urls = Annotated[tuple[str, ...], BeforeValidator(parse_urls), Kind("comma list")]
+Bucket = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$"), Kind("text")]
+Start = Annotated[Positions, _position("nats.start", Earliest()), Kind("position")]
+End = Annotated[Positions, _position("nats.end", Latest()), Kind("position")]
+
+_Lower = BeforeValidator(_lower)
+_CHOICE = Kind("choice")
+Compression = Annotated[
+    Literal["none", "zlib", "gzip", "zstd"], BeforeValidator(_compression), _CHOICE
+]
+OnError = Annotated[Literal["raw", "fail", "null"], _Lower, _CHOICE]
+Flavor = Annotated[Literal["v2", "balanced", "partitioned"], _Lower, _CHOICE]
+SinkMode = Annotated[Literal["at-least-once", "best-effort", "exactly-once"], _Lower, _CHOICE]
+UnknownColumns = Annotated[Literal["fail", "drop"], _Lower, _CHOICE]
+Retention = Annotated[Literal["limits", "interest", "workqueue"], _Lower, _CHOICE]
+Storage = Annotated[Literal["file", "memory"], _Lower, _CHOICE]
