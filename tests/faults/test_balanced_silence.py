@@ -59,10 +59,11 @@ def test_what_came_before_broken_bytes_is_not_lost(
     def tamper(data: bytes) -> bytes:
         chunks.append(data.count(b"$JS.ACK"))
         late = sum(chunks) > count * 3 // 4
-        if not late or chunks[0] < 0:
+        frame = data.find(b"HMSG ")
+        if not late or chunks[0] < 0 or frame < 0:
             return data
         chunks[0] = -count  # once
-        return b"NONSENSE" + data
+        return data[:frame] + b"NONSENSE\r\n" + data[frame:]
 
     with (
         proxy(nats_server.url, tamper) as url,

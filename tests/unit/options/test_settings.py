@@ -134,7 +134,7 @@ def test_options_that_are_not_ours_are_left_alone() -> None:
     ],
 )
 def test_an_unknown_option_suggests_the_nearest(option: str, suggested: str) -> None:
-    with pytest.raises(OptionError, match=rf"{option}: did you mean {suggested}"):
+    with pytest.raises(OptionError, match=rf"{option} is not an option: did you mean {suggested}"):
         NatsSettings.from_options({option: "x"})
 
 
@@ -156,7 +156,7 @@ def test_an_unknown_option_suggests_the_nearest(option: str, suggested: str) -> 
         ("nats.stream.subjects", "a..b", "subjects such as"),
         ("nats.stream.subjects", "a.>.b", "subjects such as"),
         ("nats.start", "yesterday", "RFC 3339"),
-        ("nats.start", "0", "begin at 1"),
+        ("nats.start", "0", "sequences are from 1 to"),
         ("nats.start", '{"A":', "not JSON"),
         ("nats.tls.ca", "/no/such/file", "no such file"),
         ("nats.sink.mode", "twice", "'at-least-once'"),
@@ -284,7 +284,7 @@ def test_what_is_wrong_in_a_layer_is_no_matter_where_another_wins(
     assert (found.url, found.user, found.ping_interval) == (("nats://there:4222",), "ada", 5.0)
     for missing, words in {
         "url": "NATS_PORT='many' is not a port",
-        "user": "NATS_CREDENTIAL_FILE and .*NATS_CREDS mean the same and differ",
+        "user": "NATS_CREDENTIAL_FILE and .*NATS_CREDS are the same option and differ",
         "fetch_bytes": "NATS_FETCH_BYTES='much'",
         "ping_interval": "NATS_PING_INTERVAL_SECS and .* differ",
     }.items():
@@ -447,7 +447,7 @@ def test_any_text_is_a_position_or_an_option_error(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", str(1 << 63), "9" * 5000])
 def test_what_no_sequence_can_be_is_refused(text: str) -> None:
-    with pytest.raises(OptionError, match="stream sequences begin at 1"):
+    with pytest.raises(OptionError, match="sequences are from 1 to"):
         parse_positions("nats.start", text, Earliest())
 
 
@@ -469,7 +469,9 @@ def test_a_time_before_any_stream_is_one_that_the_server_can_count(text: str) ->
 
 @pytest.mark.parametrize("text", ["-1", "-2", "-0", "1h", "-1h30m", "-h", "--1h", "+1h", "-1y"])
 def test_what_only_looks_like_a_time_before_now_is_refused(text: str) -> None:
-    with pytest.raises(OptionError, match=r"nats\.end='.+' is none of .*-30m, -1h, -2d"):
+    with pytest.raises(
+        OptionError, match=r"nats\.end='.+' is not a position: use .*-30m, -1h, -2d"
+    ):
         parse_positions("nats.end", text, Earliest())
 
 
@@ -492,7 +494,7 @@ def test_a_time_without_a_zone_is_refused_with_what_to_append(text: str, remedy:
 
 
 def test_a_wrong_position_of_a_stream_names_the_stream() -> None:
-    with pytest.raises(OptionError, match=r"nats\.start\[A\]='True' is none of"):
+    with pytest.raises(OptionError, match=r"nats\.start\[A\]='True' is not a position: use"):
         parse_positions("nats.start", '{"A": true}', Earliest())
 
 

@@ -1,8 +1,8 @@
-"""Tables of Spark's catalog: Spark hands a Python source none of the options of one."""
+"""Tables of Spark's catalog: Spark does not pass their options to a Python source."""
 
-#: What to say where options may have been those of a table.
+#: Advice for errors about options that may have been set on a catalog table.
 TABLES = (
-    "If this is a table of the catalog: Spark hands a Python source none of its options; use a "
-    "temporary view (CREATE TEMPORARY VIEW ... USING ... OPTIONS ...), options with the read "
+    "If this is a catalog table: Spark does not pass the options of a table to a Python source; "
+    "use a temporary view (CREATE TEMPORARY VIEW ... USING ... OPTIONS ...), options on the read "
     "(SELECT ... FROM t WITH (...), spark.read.options(...)), or the environment (NATS_...)"
 )

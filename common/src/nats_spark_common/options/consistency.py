@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 def check_together(settings: NatsSettings) -> None:
     """Raise ``ValueError``, for pydantic to report, if two settings contradict each other."""
     if settings.stream_name and settings.stream_pattern:
-        raise ValueError("nats.stream.name and nats.stream.pattern exclude each other")
+        raise ValueError(
+            "nats.stream.name and nats.stream.pattern exclude each other: set one of them"
+        )
     for name, text in TEXT_FIELDS.items():
         if getattr(settings, name) and getattr(settings, text) and name not in IDENTITY:
             raise ValueError(
-                f"{field_option(name)} and {field_option(text)} mean the same: set one of them"
+                f"{field_option(name)} and {field_option(text)} exclude each other: set one of them"
             )
     if bool(settings.tls_cert or settings.tls_cert_pem) != bool(
         settings.tls_key or settings.tls_key_secret
     ):
         raise ValueError(
             "nats.tls.cert and nats.tls.key (or nats.tls.cert.pem and nats.tls.key.secret) "
-            "belong together: set both"
+            "need each other: set both"
         )
     identities = [
         option
@@ -43,15 +45,15 @@ def check_together(settings: NatsSettings) -> None:
     if len(identities) > 1:
         raise ValueError(f"{' and '.join(identities)} exclude each other: set one of them")
     if settings.password and not settings.user:
-        raise ValueError("nats.password is set without nats.user")
+        raise ValueError("nats.password is set without nats.user: set both, or neither")
     if settings.sink_atomic and settings.sink_mode == "best-effort":
         raise ValueError(
-            "nats.sink.atomic needs acks, which nats.sink.mode=best-effort does without: "
+            "nats.sink.atomic needs acks, and nats.sink.mode=best-effort has none: "
             "use at-least-once or exactly-once"
         )
     most, least = settings.max_messages_per_trigger, settings.min_messages_per_trigger
     if most is not None and least > most:
         raise ValueError(
-            f"nats.min.messages.per.trigger={least} is more than "
+            f"nats.min.messages.per.trigger={least} is greater than "
             f"nats.max.messages.per.trigger={most}"
         )

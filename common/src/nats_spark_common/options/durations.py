@@ -10,7 +10,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds out of ``500ms``, ``2s``, ``1m``, ``1h``, ``1d`` or plain seconds."""
+    """Return the seconds in ``500ms``, ``2s``, ``1m``, ``1h``, ``1d`` or plain seconds."""
     match = _DURATION.fullmatch(str(value).strip().lower())
     if match is None:
         raise ValueError("a duration such as 500ms, 2s, 1m, 1h, or plain seconds")

@@ -1,4 +1,4 @@
-"""Layers of settings, one for each origin, and how they come together. Pure."""
+"""Layers of settings, one for each origin, and how they are merged. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import OptionError
 from .durations import parse_duration
 
-#: The fields that say who we are.
+#: The fields that identify the user.
 IDENTITY = (
     "user",
     "password",
@@ -22,13 +22,13 @@ IDENTITY = (
 
 @dataclass(frozen=True)
 class Layer:
-    """The settings of one origin, before they are validated.
+    """The settings of one origin, before validation.
 
     Attributes:
-        values: text by field name.
-        origins: how the user named each, for messages.
-        problems: what is wrong with a value, by field name; no matter if another layer's wins.
-        of_url: the fields whose values are part of the layer's ``url``.
+        values: texts by field name.
+        origins: the name that the user gave each setting, for error messages.
+        problems: errors by field name; they are raised only if the layer's value is used.
+        of_url: the fields whose values came from credentials in the layer's ``url``.
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -37,16 +37,16 @@ class Layer:
     of_url: set[str] = field(default_factory=set)
 
     def put(self, name: str, value: str, origin: str) -> None:
-        """Add a setting; two names that give it different values are a problem."""
+        """Add a setting. If it was added before with a different value, record a problem."""
         if not _same(self.values.get(name, value), value):
             self.problems[name] = (
-                f"{origin} and {self.origins[name]} mean the same and differ: set one of them"
+                f"{origin} and {self.origins[name]} are the same option and differ: set one of them"
             )
         self.values[name] = value
         self.origins[name] = origin
 
     def without(self, names: Collection[str]) -> Layer:
-        """The layer without some of its fields."""
+        """Return the layer without the named fields."""
 
         def rest(of: Mapping[str, str]) -> dict[str, str]:
             return {name: value for name, value in of.items() if name not in names}
@@ -55,7 +55,7 @@ class Layer:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two texts are one value: ``10`` and ``10s`` are."""
+    """Return whether two texts are the same value, as ``10`` and ``10s`` are."""
     try:
         return one == other or parse_duration(one) == parse_duration(other)
     except ValueError:
@@ -63,10 +63,11 @@ def _same(one: str, other: str) -> bool:
 
 
 def one_identity(layers: list[Layer]) -> list[Layer]:
-    """Who we are comes from the first layer that says it, whole: no mixture of two identities.
+    """Remove credentials from all layers but the first that has any, so that none are mixed.
 
-    Credentials in a URL count only where the URL does: they are meant for no other server. And a
-    user without a password takes one that stands alone, or beside the same user, further down.
+    Credentials in a URL count only if the URL is used, because they are meant for that server. A
+    user without a password takes the password of a lower layer if that layer has no other
+    credentials, or names the same user.
     """
     settled: Layer | None = None
     url_found = False
@@ -85,7 +86,7 @@ def one_identity(layers: list[Layer]) -> list[Layer]:
 
 
 def _completes(layer: Layer, settled: Layer) -> bool:
-    """Whether a layer has the password of the user that the settled one names without."""
+    """Return whether a layer has the password for the user that ``settled`` names without one."""
     if "user" not in settled.values or "password" in settled.values:
         return False
     others = [

@@ -1,7 +1,7 @@
-"""The names of options: ours, those of the Scala connectors, and those of the environment.
+"""The names of options: our own, those of the Scala connectors, and those of the environment.
 
-A name is matched without regard to case, and ``-`` is as good as ``.``: Spark lower-cases option
-names, and the Scala connectors spell some of theirs both ways.
+Names are case-insensitive, and ``-`` equals ``.``: Spark lower-cases option names, and the Scala
+connectors spell some of theirs both ways.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PREFIX = "nats."
 
 
 def canonical(name: str) -> str:
-    """The spelling under which a name is looked up."""
+    """Return the spelling under which a name is looked up."""
     return name.lower().replace("-", ".")
 
 
@@ -34,8 +34,7 @@ def _as_is(text: str) -> str:
 
 _seconds, _millis, _minutes = _unit("s"), _unit("ms"), _unit("m")
 
-#: Other names of an option, with how their text becomes its text: the Scala connectors' names, and
-#: short forms of the NATS command line's environment.
+#: Aliases of options, mostly of the Scala connectors: the field, and the conversion of the text.
 ALIASES: dict[str, tuple[str, Callable[[str], str]]] = {
     "nats.pull.subscription.stream.name": ("stream_name", _as_is),
     "nats.pull.subscription.durable.name": ("durable_name", _as_is),
@@ -58,7 +57,7 @@ ALIASES: dict[str, tuple[str, Callable[[str], str]]] = {
     "nats.sink.js.api.prefix": ("js_api_prefix", _as_is),
 }
 
-#: Names that only the environment has: those of the ``nats`` command line.
+#: Aliases that exist only in the environment: those of the ``nats`` command line.
 ENVIRONMENT_ALIASES = {
     "nats.creds": "credential_file",
     "nats.nkey": "nkey_seed_file",
@@ -75,27 +74,30 @@ _TO_PEM = (
 _TRUST = _TO_PEM.format("nats.tls.ca")
 _KEY = _TO_PEM.format("nats.tls.cert and nats.tls.key")
 
-#: Options of the Scala connectors that only the JVM understands, with what to do instead.
+#: Options of the Scala connectors that need the JVM, each with the remedy.
 JVM_ONLY = {
     "nats.trust.store.path": _TRUST,
     "nats.trust.store.password": _TRUST,
     "nats.key.store.path": _KEY,
     "nats.key.store.password": _KEY,
-    "nats.tls.algorithm": "names a Java SSL context; remove it: TLS is negotiated by itself",
+    "nats.tls.algorithm": "names a Java SSL context: remove it; TLS is negotiated",
     "nats.ssl.context.factory.class": (
-        "names a Java class; remove it, and set nats.tls.ca, nats.tls.cert and nats.tls.key"
+        "names a Java class: remove it, and set nats.tls.ca, nats.tls.cert and nats.tls.key"
     ),
 }
 
 
 def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
-    """The reader's or writer's options. Raises ``OptionError`` for unknown ``nats.`` options."""
+    """Return the layer of a reader's or writer's options.
+
+    Raises ``OptionError`` for an unknown ``nats.`` option.
+    """
     layer = Layer()
     known = {field_option(name): name for name in fields}
     for key, value in options.items():
         option = canonical(key)
         if not option.startswith(PREFIX):
-            continue  # path, checkpointLocation and the like are Spark's
+            continue  # Spark's own, such as path and checkpointLocation
         if option in JVM_ONLY:
             raise OptionError(f"{key} {JVM_ONLY[option]}")
         if option in ("nats.host", "nats.port"):
@@ -106,18 +108,18 @@ def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
         elif option in known:
             layer.put(known[option], value, key)
         else:
-            raise OptionError(f"there is no option {key}{_suggestion(option, known)}")
+            raise OptionError(f"{key} is not an option{_suggestion(option, known)}")
     return with_url(layer)
 
 
 def given(options: Mapping[str, str], name: str) -> bool:
-    """Whether the options, under whichever name, set this field."""
+    """Return whether the options set a field, under any of its names."""
     names = {field_option(name), *(alias for alias, (field, _) in ALIASES.items() if field == name)}
     return any(canonical(key) in names for key in options)
 
 
 def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Layer:
-    """The ``NATS_…`` variables that name an option; others are somebody else's."""
+    """Return the layer of the ``NATS_…`` variables that name an option; others are ignored."""
     layer = Layer()
     known = {field_option(name): name for name in fields}
     for key, value in environ.items():
@@ -126,7 +128,7 @@ def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Laye
             continue
         origin = f"environment variable {key}"
         if option == "nats.port" and "://" in value:
-            continue  # Kubernetes gives it to the pods beside a service that is called nats
+            continue  # Kubernetes sets it in every pod if a service is named nats
         if option in ("nats.host", "nats.port"):
             layer.put(option[5:], value, origin)
         elif option in ENVIRONMENT_ALIASES:
@@ -140,25 +142,27 @@ def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Laye
 
 
 def field_option(name: str) -> str:
-    """The canonical option of a field: ``max_bytes_per_trigger`` gives its dotted name."""
+    """Return the option of a field: ``nats.retry.count`` for ``retry_count``."""
     return PREFIX + name.replace("_", ".")
 
 
 def _suggestion(option: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(option, [*known, *ALIASES, "nats.host", "nats.port"], 1, 0.6)
-    return f": did you mean {near[0]}?" if near else "; see the README for the options"
+    return f": did you mean {near[0]}?" if near else ": see the table of options in the README"
 
 
 def with_url(layer: Layer) -> Layer:
-    """``host`` and ``port`` as ``url``; credentials in URLs as fields of their own."""
+    """Replace ``host`` and ``port`` by ``url``, and move credentials in URLs to their fields."""
     host, port = layer.values.pop("host", None), layer.values.pop("port", None)
     if host or port:
         origin = layer.origins.get("host") or layer.origins["port"]
         problem = None
         if "url" in layer.values:
-            problem = f"{origin} and {layer.origins['url']} contradict: set one of them"
+            problem = f"{origin} and {layer.origins['url']} exclude each other: set one of them"
         elif port and not port.strip().isdigit():
-            problem = f"{layer.origins['port']}={port!r} is not a port from 1 to 65535"
+            problem = (
+                f"{layer.origins['port']}={port!r} is not a port: use a number from 1 to 65535"
+            )
         hosts = [each.strip() for each in (host or "localhost").split(",")]
         urls = [each if "://" in each else f"nats://{each}:{port or 4222}" for each in hosts]
         layer.put("url", ",".join(urls), origin)
@@ -175,7 +179,7 @@ def with_url(layer: Layer) -> Layer:
 
 
 def _credentials(url: str) -> dict[str, str]:
-    """Who a URL says that we are: a user with a password, or a token."""
+    """Return the user and password, or the token, in a URL."""
     text = url.strip()
     parts = urlsplit(text if "://" in text else f"nats://{text}")
     if not parts.username:
@@ -186,6 +190,6 @@ def _credentials(url: str) -> dict[str, str]:
 
 
 def _bare(url: str) -> str:
-    """A URL without its credentials."""
+    """Return a URL without its credentials."""
     scheme, separator, rest = url.strip().partition("://")
     return scheme + separator + rest.rpartition("@")[2] if separator else url.rpartition("@")[2]

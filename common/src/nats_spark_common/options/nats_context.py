@@ -1,4 +1,4 @@
-"""Contexts of the ``nats`` command line: connection settings kept in a JSON file.
+"""Contexts of the ``nats`` command line: connection settings in a JSON file.
 
 Source: github.com/nats-io/jsm.go, natscontext.
 """
@@ -31,9 +31,9 @@ _FIELDS = {
 
 
 def context_layer(name: str) -> Layer:
-    """The settings of a context, by its name or by the path of its file.
+    """Return the settings of a context, given by its name or by the path of its file.
 
-    Raises ``OptionError`` where there is none, or it is no JSON object.
+    Raises ``OptionError`` if the file cannot be read or is not a JSON object.
     """
     path = Path(name) if name.endswith(".json") else _folder() / f"{name}.json"
     try:
@@ -41,12 +41,12 @@ def context_layer(name: str) -> Layer:
     except OSError as error:
         raise OptionError(
             f"nats.context={name}: {path} cannot be read ({error.strerror}); "
-            f"'nats context ls' lists those there are{_others()}"
+            f"use one of the contexts that 'nats context ls' lists{_others()}"
         ) from None
     except ValueError as error:
         raise OptionError(f"nats.context={name}: {path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise OptionError(f"nats.context={name}: {path} is no JSON object")
+        raise OptionError(f"nats.context={name}: {path} is not a JSON object")
     layer = Layer()
     for key, field in _FIELDS.items():
         value = content.get(key)

@@ -1,7 +1,7 @@
-"""Where to start and end: ``nats.start`` and ``nats.end``. Pure, but for the clock.
+"""Start and end positions: ``nats.start`` and ``nats.end``. Pure, except for the clock.
 
-A time that is given as its distance from now becomes a fixed one as soon as it is parsed: when a
-streaming query starts, and when a batch read is planned, which Spark does once for a DataFrame.
+A relative time such as ``-1h`` becomes an absolute one when it is parsed: when a streaming query
+starts, and when a batch read is planned, which Spark does once per DataFrame.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..protocol.timestamps import ns_to_rfc3339, rfc3339_to_ns
 from .durations import parse_duration
 
 _ALLOWED = (
-    "'earliest', 'latest', a sequence from 1 on, an RFC 3339 time with its zone "
+    "'earliest', 'latest', a sequence (1 or higher), an RFC 3339 time with a zone "
     "(2024-05-01T12:00:00Z), a time before now (-30m, -1h, -2d), or JSON per stream "
     '({"ORDERS": 17, "*": "earliest"})'
 )
 
-#: A time before now has a unit: Kafka's -1 and -2 are no times.
+#: A relative time has a unit, so that Kafka's -1 and -2 are not taken for times.
 _AGO = re.compile(r"-\s*(\d.*[a-z])", re.ASCII)
 _LONGEST_AGO_NS = 1 << 62  # 146 years, before any stream
 
@@ -38,7 +38,7 @@ class Earliest:
 
 @dataclass(frozen=True)
 class Latest:
-    """Behind the last stored message."""
+    """After the last stored message."""
 
     def __str__(self) -> str:
         return "latest"
@@ -46,7 +46,7 @@ class Latest:
 
 @dataclass(frozen=True)
 class AtSequence:
-    """A stream sequence; as a start and as an end it is included."""
+    """A stream sequence, inclusive both as a start and as an end."""
 
     seq: int
 
@@ -56,7 +56,7 @@ class AtSequence:
 
 @dataclass(frozen=True)
 class AtTime:
-    """Nanoseconds since the epoch; the first message stored then or later."""
+    """The first message stored at or after a time in nanoseconds since the epoch."""
 
     ns: int
 
@@ -69,13 +69,13 @@ Position = Earliest | Latest | AtSequence | AtTime
 
 @dataclass(frozen=True)
 class Positions:
-    """A position for every stream, and others for some by name."""
+    """A default position, and positions of single streams by name."""
 
     default: Position
     per_stream: dict[str, Position] = field(default_factory=dict)
 
     def for_stream(self, name: str) -> Position:
-        """The position that holds for a stream."""
+        """Return the position of a stream."""
         return self.per_stream.get(name, self.default)
 
     def __str__(self) -> str:
@@ -92,9 +92,9 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
     """Parse an option's text.
 
     Args:
-        otherwise: for streams that JSON per stream does not name, unless it names ``*``.
+        otherwise: the position of streams that JSON names neither by name nor by ``*``.
 
-    Raises ``OptionError`` that names the option, the value and what is allowed.
+    Raises ``OptionError`` with the option, the value and the allowed values.
     """
     text = text.strip()
     if not text.startswith("{"):
@@ -109,16 +109,16 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
 
 
 def check_start(position: Position, stream: str, last_seq: int) -> None:
-    """Raise ``OptionError`` for a start that a stream has not reached."""
+    """Raise ``OptionError`` if a start is beyond the end of the stream, or in the future."""
     if isinstance(position, AtSequence) and position.seq > last_seq + 1:
         raise OptionError(
-            f"nats.start={position.seq} lies beyond the end of stream {stream!r}, whose last "
+            f"nats.start={position.seq} is beyond the end of stream {stream!r}, whose last "
             f"sequence is {last_seq}: use a sequence up to {last_seq + 1}, or 'latest'"
         )
     if isinstance(position, AtTime) and position.ns > time.time_ns():
         raise OptionError(
-            f"nats.start={position}: the time lies in the future; "
-            "use a time up to now, or 'latest' for messages still to come"
+            f"nats.start={position} is in the future: use a time up to now, or 'latest' to read "
+            "only new messages"
         )
 
 
@@ -131,7 +131,7 @@ def _position(option: str, value: object) -> Position:
     if text.isascii() and text.isdigit() and not isinstance(value, bool):
         if len(text) <= 19 and 0 < int(text) < 1 << 63:
             return AtSequence(int(text))
-        raise OptionError(f"{option}={text[:40]}: stream sequences begin at 1; use {_ALLOWED}")
+        raise OptionError(f"{option}={text[:40]}: sequences are from 1 to 2^63 - 1: use {_ALLOWED}")
     ago = _AGO.fullmatch(text.lower())
     try:
         return AtTime(_before_now(ago.group(1)) if ago else rfc3339_to_ns(text))
@@ -143,10 +143,10 @@ def _position(option: str, value: object) -> Position:
         day, clock = local.groups()
         whole = f"{day}T{clock or '00:00:00'}{':00' if clock and len(clock) == 5 else ''}"
         raise OptionError(
-            f"{option}={text!r} has no time zone: append Z for UTC ({whole}Z), or the offset of "
-            f"the zone that is meant ({whole}+02:00)"
+            f"{option}={text!r} has no time zone: append Z for UTC ({whole}Z), or an offset "
+            f"({whole}+02:00)"
         )
-    raise OptionError(f"{option}={text!r} is none of {_ALLOWED}")
+    raise OptionError(f"{option}={text!r} is not a position: use {_ALLOWED}")
 
 
 def _before_now(duration: str) -> int:

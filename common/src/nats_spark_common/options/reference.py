@@ -1,4 +1,4 @@
-"""Every option with its type, default and meaning, read off the settings model."""
+"""Every option with its type, default and meaning, read from the settings model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .names import ALIASES, field_option
 from .settings import NatsSettings
 from .types import Kind
 
-#: The field with which each group of the model begins, in the model's order.
+#: The first field of each group, in the order of the model.
 _GROUPS = {
     "url": "connection",
     "stream_name": "reading",
@@ -28,7 +28,7 @@ _PLAIN = {bool: "boolean", int: "integer", str: "text", SecretStr: "text (secret
 
 @dataclass(frozen=True)
 class OptionDoc:
-    """One option; ``default`` is empty where there is none, ``aliases`` are its other names."""
+    """One option; ``default`` is empty if there is none, ``aliases`` are its other names."""
 
     name: str
     group: str
@@ -39,7 +39,7 @@ class OptionDoc:
 
 
 def options_reference() -> list[OptionDoc]:
-    """All options, in the order of the model."""
+    """Return all options, in the order of the model."""
     found = []
     group = ""
     for name, field in NatsSettings.model_fields.items():

@@ -1,9 +1,9 @@
-"""One settings model for every flavor and the sink.
+"""The settings of every flavor and of the sink, in one model.
 
-Layers, the first that names a setting wins: the options of the reader or writer, the environment
-(``NATS_…``), the NATS command line's context that they name (``nats.context``), the defaults. An
-option is its field with dots for underscores: ``nats.max.bytes.per.trigger`` is the field
-``max_bytes_per_trigger`` and the variable ``NATS_MAX_BYTES_PER_TRIGGER``.
+A setting comes from the first of these layers that has it: the options of the reader or writer, the
+environment (``NATS_…``), the context of the NATS command line (``nats.context``), the defaults. An
+option is named like its field, with dots instead of underscores: ``nats.max.bytes.per.trigger`` is
+the field ``max_bytes_per_trigger`` and the variable ``NATS_MAX_BYTES_PER_TRIGGER``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from .types import (
 
 _BALANCED_MAX_MESSAGES = 100_000
 
-#: Fields that say how to reach the server, and as whom.
+#: The fields that identify a connection: the servers and the user.
 _CONNECTION_FIELDS = (
     "url",
     *IDENTITY,
@@ -66,194 +66,218 @@ _CONNECTION_FIELDS = (
 
 
 class NatsSettings(BaseSettings):
-    """Settings of one reader or writer; build them with `from_options`.
+    """The settings of one reader or writer; build them with `from_options`.
 
-    Durations are in seconds, sizes in bytes. Secrets show as stars wherever they are printed.
+    Durations are in seconds, sizes in bytes. Secrets are masked in every representation.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # How to reach the server.
+    # Connection.
     url: Urls = Field(("nats://localhost:4222",), description="server URLs, comma-separated")
     user: str | None = Field(None, description="user name")
     password: SecretStr | None = Field(None, description="password of the user")
     token: SecretStr | None = Field(None, description="authentication token")
-    nkey_seed_secret: SecretStr | None = Field(None, description="nkey seed (SU…) itself")
-    nkey_seed_file: str | None = Field(None, description="file that holds the nkey seed")
+    nkey_seed_secret: SecretStr | None = Field(None, description="nkey seed (SU…)")
+    nkey_seed_file: str | None = Field(None, description="file with the nkey seed")
     credential_file: str | None = Field(None, description="credentials file (JWT and nkey seed)")
-    credential_secret: SecretStr | None = Field(None, description="text of a credentials file")
-    tls_ca: str | None = Field(None, description="PEM file of the CAs to trust")
+    credential_secret: SecretStr | None = Field(None, description="contents of a credentials file")
+    tls_ca: str | None = Field(None, description="PEM file of trusted CAs")
     tls_cert: str | None = Field(None, description="PEM file of the client certificate")
-    tls_key: str | None = Field(None, description="PEM file of the client certificate's key")
-    tls_ca_pem: str | None = Field(None, description="text of a PEM file of the CAs to trust")
-    tls_cert_pem: str | None = Field(None, description="text of the client certificate's PEM file")
-    tls_key_secret: SecretStr | None = Field(None, description="text of its key's PEM file")
+    tls_key: str | None = Field(None, description="PEM file of the client key")
+    tls_ca_pem: str | None = Field(None, description="contents of a PEM file of trusted CAs")
+    tls_cert_pem: str | None = Field(
+        None, description="contents of the client certificate's PEM file"
+    )
+    tls_key_secret: SecretStr | None = Field(
+        None, description="contents of the client key's PEM file"
+    )
     files_ship: bool = Field(
-        False, description="read these files in the driver, for executors that do not have them"
+        False, description="read these files on the driver and send their contents to executors"
     )
-    tls_first: bool = Field(False, description="begin with the TLS handshake, before INFO")
-    tls_hostname: str | None = Field(None, description="host name that the certificate must have")
+    tls_first: bool = Field(False, description="start the TLS handshake before INFO")
+    tls_hostname: str | None = Field(
+        None, description="expected host name in the server certificate"
+    )
     domain: str | None = Field(None, description="JetStream domain")
-    js_api_prefix: str | None = Field(None, description="JetStream API prefix, if not $JS.API")
-    context: str | None = Field(None, description="NATS command line context: name or JSON file")
-    inbox_prefix: str = Field("_INBOX", description="prefix of reply subjects")
-    connection_name: str = Field("nats-spark", description="name shown in the server's monitoring")
-    connect_timeout: PositiveDuration = Field(5.0, description="time for one server to answer")
-    request_timeout: PositiveDuration = Field(5.0, description="time for a reply")
-    retry_count: Annotated[int, Field(ge=0)] = Field(
-        10, description="retries of a failed request, with pauses from 0.1 s doubling up to 5 s"
+    js_api_prefix: str | None = Field(None, description="JetStream API prefix instead of $JS.API")
+    context: str | None = Field(
+        None, description="context of the NATS command line: name or JSON file"
     )
-    ping_interval: PositiveDuration = Field(120.0, description="pings on the driver's connection")
-    reconnect_wait: Duration = Field(0.25, description="pause before reconnecting in the driver")
-    allow_reconnect: bool = Field(True, description="whether the driver's connection reconnects")
+    inbox_prefix: str = Field("_INBOX", description="prefix of reply subjects")
+    connection_name: str = Field(
+        "nats-spark", description="connection name in the server's monitoring"
+    )
+    connect_timeout: PositiveDuration = Field(
+        5.0, description="timeout for connecting to one server"
+    )
+    request_timeout: PositiveDuration = Field(5.0, description="timeout for a reply")
+    retry_count: Annotated[int, Field(ge=0)] = Field(
+        10, description="retries of a failed request; pauses grow from 0.1 s to 5 s"
+    )
+    ping_interval: PositiveDuration = Field(
+        120.0, description="ping interval of the driver's connection"
+    )
+    reconnect_wait: Duration = Field(0.25, description="pause before the driver reconnects")
+    allow_reconnect: bool = Field(True, description="whether the driver reconnects")
 
-    # What to read, and how much at a time.
-    stream_name: StreamNames = Field((), description="streams, comma-separated")
-    stream_pattern: str | None = Field(None, description="streams by a glob over their names")
+    # Reading.
+    stream_name: StreamNames = Field((), description="stream names, comma-separated")
+    stream_pattern: str | None = Field(None, description="glob pattern of stream names")
     stream_subjects: Subjects = Field(
-        (), description="filter subjects, comma-separated; subjects of a stream that is created"
+        (), description="filter subjects, comma-separated; also the subjects of a created stream"
     )
     start: Start = Field(
         Positions(Earliest()),
-        description="earliest, latest, a sequence, an RFC 3339 time, -1h, or JSON per stream",
+        description="start position: earliest, latest, a sequence, an RFC 3339 time, -1h, or JSON "
+        "per stream",
     )
     end: End = Field(
-        Positions(Latest()), description="end of a batch read: as nats.start; a time is excluded"
+        Positions(Latest()),
+        description="end position of a batch read, in the same forms; an end time is exclusive",
     )
-    max_messages_per_trigger: Count | None = Field(None, description="most messages of a batch")
+    max_messages_per_trigger: Count | None = Field(None, description="maximum messages per batch")
     max_bytes_per_trigger: Size | None = Field(
-        None, description="size of a batch, estimated from the streams' mean message size"
+        None, description="maximum bytes per batch, estimated from the mean message size"
     )
     min_messages_per_trigger: Annotated[int, Field(ge=0)] = Field(
-        0, description="no batch before so many messages are there"
+        0, description="minimum messages to start a batch"
     )
-    max_trigger_delay: Duration = Field(900.0, description="... but a smaller batch after so long")
+    max_trigger_delay: Duration = Field(
+        900.0, description="maximum wait for nats.min.messages.per.trigger"
+    )
     target_batch_duration: PositiveDuration | None = Field(
-        None, description="adapt the size of batches so that one takes this long"
+        None, description="adapt the batch size to this duration"
     )
     partitions: Count | None = Field(
-        None, description="tasks of a batch; by default the cores of the driver's machine"
+        None, description="tasks per batch; default: cores of the driver's machine"
     )
-    min_range: Count = Field(10_000, description="fewest sequences of a task")
+    min_range: Count = Field(10_000, description="minimum sequences per task")
     fetch_bytes: Annotated[Size, Field(ge=1 << 16, le=1 << 25)] = Field(
-        4 << 20, description="bytes asked for in one bulk request, 64KiB to 32MiB"
+        4 << 20, description="maximum bytes per bulk request, 64KiB to 32MiB"
     )
-    fetch_messages: Count = Field(100_000, description="messages asked for in one bulk request")
-    poll_interval: PositiveDuration = Field(
-        0.1, description="how often an idle query asks for new messages"
-    )
+    fetch_messages: Count = Field(100_000, description="maximum messages per bulk request")
+    poll_interval: PositiveDuration = Field(0.1, description="poll interval of an idle query")
     fail_on_data_loss: bool = Field(
-        True, description="fail when messages were removed before they were read"
+        True, description="fail if messages were removed before they were read"
     )
     payload_compression: Compression = Field(
-        "none", description="none, zlib, gzip or zstd: how payloads are compressed"
+        "none", description="payload compression: none, zlib, gzip or zstd"
     )
     payload_on_error: OnError = Field(
-        "raw", description="a payload that does not decompress: raw (as it is), null, or fail"
+        "raw", description="if a payload does not decompress: raw (pass it on), null, or fail"
     )
     payload_max_decompressed: Size = Field(
-        MOST_OPENED, description="bytes of a payload once it is decompressed, at most"
+        MOST_OPENED, description="maximum size of a decompressed payload"
     )
-    flavor: Flavor = Field("v2", description="what format nats stands for")
+    flavor: Flavor = Field(
+        "v2", description="flavor of format('nats'): v2, balanced or partitioned"
+    )
 
     # The balanced flavor.
     durable_name: ConsumerName | None = Field(
-        None, description="balanced: the durable consumer, made if it is missing (required)"
+        None, description="balanced: durable consumer, created if it does not exist (required)"
     )
     num_listeners: Count | None = Field(
         None,
-        description="balanced: tasks that share a batch; by default nats.partitions, of at least "
-        "nats.min.range messages",
+        description="balanced: tasks per batch; default: nats.partitions, with at least "
+        "nats.min.range messages each",
     )
     msg_ack_wait_secs: PositiveDuration = Field(
-        60.0, description="balanced: ack wait of a consumer that is created"
+        60.0, description="balanced: ack_wait of a created consumer"
     )
     msg_fetch_batch_size: Count | None = Field(
-        None, description="balanced: most messages of a pull, of which a batch takes several"
+        None, description="balanced: maximum messages per pull; a batch may take several pulls"
     )
     msg_receive_wait_millis: Duration = Field(
-        0.05, description="balanced: how long a pull waits for further messages"
+        0.05, description="balanced: how long a pull waits for more messages"
     )
     pull_consumer_max_ack_pending: Count | None = Field(
-        None, description="balanced: max_ack_pending of a consumer that is created"
+        None, description="balanced: max_ack_pending of a created consumer"
     )
     pull_consumer_max_batch: Count | None = Field(
-        None, description="balanced: max_batch of a consumer that is created"
+        None, description="balanced: max_batch of a created consumer"
     )
     idle_timeout_minutes: Duration | None = Field(
-        None, description="balanced: ask no more after so long without a message"
+        None, description="balanced: stop polling after this time without a message"
     )
-    ack_none: bool = Field(False, description="balanced: read without acks")
-    js_define_stream: bool = Field(True, description="balanced: create a missing stream")
-    js_define_consumer: bool = Field(True, description="balanced: create a missing consumer")
+    ack_none: bool = Field(False, description="balanced: read without acknowledging")
+    js_define_stream: bool = Field(
+        True, description="balanced: create the stream if it does not exist"
+    )
+    js_define_consumer: bool = Field(
+        True,
+        description="balanced: create the consumer if it does not exist",
+    )
     consumer_update: bool = Field(
-        False, description="balanced: change the consumer at start to what the options say"
+        False, description="balanced: update the existing consumer from the options at start"
     )
-    storage_type: Storage = Field("file", description="storage of a stream that is created")
+    storage_type: Storage = Field("file", description="storage of a created stream")
     storage_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
-        1, description="replicas of a stream that is created"
+        1, description="replicas of a created stream"
     )
     reset_on_start: bool = Field(
-        False, description="balanced: take back pulled, unlogged messages at once"
+        False, description="balanced: redeliver pulled but unlogged messages immediately at start"
     )
 
     # The partitioned flavor.
     stream_prefix: StreamPrefix | None = Field(
-        None, description="partitioned: the streams are called by it, a dash and a number from 0 on"
+        None, description="partitioned: the streams are <prefix>-0, <prefix>-1, ..."
     )
     num_partitions: PartitionCount = Field(
         "auto",
-        description="partitioned: how many streams, or auto: all that exist, also those that join",
+        description="partitioned: number of streams, or auto: all that exist, including new ones",
     )
     reset_on_restart: bool = Field(
-        False, description="partitioned, V2: begin each run at nats.start, whatever was read before"
+        False, description="partitioned, V2: start each run at nats.start, ignoring the checkpoint"
     )
 
     # The sink.
     sink_mode: SinkMode = Field(
-        "at-least-once", description="at-least-once, best-effort or exactly-once"
+        "at-least-once", description="guarantee: at-least-once, best-effort or exactly-once"
     )
-    sink_subject: str | None = Field(None, description="subject of rows that carry none")
+    sink_subject: str | None = Field(None, description="subject of rows without one")
     sink_unknown_columns: UnknownColumns = Field(
-        "fail", description="columns that are no part of a message: fail, or drop with a warning"
+        "fail", description="if there are columns that the sink does not write: fail, or drop them"
     )
     sink_atomic: bool = Field(
-        False, description="store all rows of a task or none, up to 1,000 a task (server 2.12)"
+        False,
+        description="store all rows of a task or none; up to 1,000 rows per task (server 2.12)",
     )
     sink_create_stream: bool = Field(
-        False, description="create the stream nats.stream.name if it is missing"
+        False, description="create the stream nats.stream.name if it does not exist"
     )
     sink_retention: Retention = Field(
-        "limits", description="retention of a stream that is created: limits, interest, workqueue"
+        "limits", description="retention of a created stream: limits, interest or workqueue"
     )
     sink_duplicate_window: Duration = Field(
-        120.0, description="duplicate window of a stream that is created"
+        120.0, description="duplicate window of a created stream"
     )
-    sink_max_in_flight: Size = Field(
-        8 << 20, description="bytes of a task that are published and not acknowledged yet"
-    )
+    sink_max_in_flight: Size = Field(8 << 20, description="maximum unacknowledged bytes per task")
     sink_bucket: Bucket = Field(
-        "nats_spark_sink", description="exactly-once: key-value bucket of the tasks' records"
+        "nats_spark_sink", description="exactly-once: key-value bucket for task records"
     )
 
-    # Taken from the Scala connectors, where they tuned what does not exist here.
-    datetime_format: str | None = Field(None, description="no effect: timestamp is a timestamp")
-    flush_wait_millis: Duration | None = Field(None, description="no effect: acks are awaited")
+    # Options of the Scala connectors that have no counterpart here.
+    datetime_format: str | None = Field(
+        None, description="no effect: the column timestamp is a timestamp"
+    )
+    flush_wait_millis: Duration | None = Field(None, description="no effect: the sink awaits acks")
     connection_outgoingqueue_maxmessages: Count | None = Field(
-        None, description="no effect: publishes are bounded in bytes"
+        None, description="no effect: see nats.sink.max.in.flight"
     )
     pull_batcher_initial_delay: str | None = Field(None, description="no effect: no batcher")
     pull_batcher_frequency_secs: str | None = Field(None, description="no effect: no batcher")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], *, flavor: str | None = None) -> NatsSettings:
-        """Settings out of a reader's or writer's options and the layers beneath them.
+        """Return the settings from the options of a reader or writer and the other layers.
 
         Args:
-            options: as Spark hands them over; what does not begin with ``nats.`` is left alone.
-            flavor: the flavor that asks, which decides a default.
+            options: as Spark passes them; names that do not begin with ``nats.`` are ignored.
+            flavor: the flavor that is used; it decides a default.
 
-        Raises ``OptionError`` that names the option, its value and what is allowed.
+        Raises ``OptionError`` with the option, its value and the allowed values.
         """
         fields = cls.model_fields
         layers = [options_layer(options, fields), environment_layer(os.environ, fields)]
@@ -283,11 +307,11 @@ class NatsSettings(BaseSettings):
 
     @property
     def tasks(self) -> int:
-        """Tasks of a batch: ``nats.partitions``, or the cores of this machine."""
+        """Return the number of tasks per batch: ``nats.partitions``, or this machine's cores."""
         return self.partitions or os.cpu_count() or 1
 
     def connection_key(self) -> str:
-        """The same for settings that reach the same servers as the same user; tells no secret."""
+        """Return a hash that is equal for equal servers and user; it reveals no secret."""
         parts = []
         for name in _CONNECTION_FIELDS:
             value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""How the text of an option becomes a value: durations, sizes, lists, servers."""
+"""The types of options, and how their texts are parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_size(value: Any) -> int:
-    """Bytes out of ``8MiB``, ``8m``, ``8MB`` (powers of 1000) or plain bytes."""
+    """Return the bytes in ``8MiB``, ``8m``, ``8MB`` (powers of 1000) or plain bytes."""
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("a size such as 8MiB, 64KiB, 8MB, or plain bytes")
@@ -29,13 +29,13 @@ def parse_size(value: Any) -> int:
 
 
 def parse_list(value: Any) -> tuple[str, ...]:
-    """The parts of a comma list, without white space and empty parts."""
+    """Return the items of a comma list, without white space and empty items."""
     parts = value if isinstance(value, (tuple, list)) else str(value).split(",")
     return tuple(part.strip() for part in parts if part.strip())
 
 
 def parse_urls(value: Any) -> tuple[str, ...]:
-    """Server URLs, ``nats://`` or ``tls://``, without credentials (those are their own options)."""
+    """Return server URLs, ``nats://`` or ``tls://``; credentials are options of their own."""
     urls = []
     for text in parse_list(value):
         url = text if "://" in text else f"nats://{text}"
@@ -54,7 +54,7 @@ def parse_urls(value: Any) -> tuple[str, ...]:
 
 
 def parse_subjects(value: Any) -> tuple[str, ...]:
-    """Filter subjects, each once; ``>`` alone, which takes everything, is no filter."""
+    """Return filter subjects without overlaps; ``>``, which matches everything, is no filter."""
     subjects = parse_list(value)
     for subject in subjects:
         tokens = subject.split(".")
@@ -63,34 +63,36 @@ def parse_subjects(value: Any) -> tuple[str, ...]:
         if any(len(token) > 1 and set(token) & {"*", ">"} for token in tokens):
             raise ValueError(
                 f"subjects such as orders.eu, orders.* or orders.>; in {subject}, a wildcard is "
-                "part of a token, but it stands for whole ones"
+                "part of a token: wildcards match whole tokens"
             )
     return () if ">" in subjects else disjoint(subjects)
 
 
 def parse_stream_names(value: Any) -> tuple[str, ...]:
-    """Stream names, each once."""
+    """Return stream names without repeats."""
     names = tuple(dict.fromkeys(parse_list(value)))
-    return tuple(_check_name("stream names, which hold", name) for name in names)
+    return tuple(_check_name("stream names, which contain", name) for name in names)
 
 
 def parse_consumer_name(value: Any) -> Any:
-    """A consumer's name."""
-    return _check_name("a consumer name, which holds", value) if isinstance(value, str) else value
+    """Return a consumer's name."""
+    return (
+        _check_name("a consumer name, which contains", value) if isinstance(value, str) else value
+    )
 
 
 def parse_stream_prefix(value: Any) -> Any:
-    """What precedes the dash and the number in the names of partitioned streams."""
+    """Return the prefix of partitioned streams: their names without the dash and the number."""
     if not isinstance(value, str):
         return value
-    words = "the beginning of stream names, which hold"
+    words = "a prefix of stream names, which contain"
     if not value.strip():
-        raise ValueError(f"{words} something before their dash and number")
+        raise ValueError(f"{words} at least one character before the dash")
     return _check_name(words, value.strip())
 
 
 def parse_partition_count(value: Any) -> Any:
-    """A number of streams, or ``auto``."""
+    """Return a number of streams, or ``auto``."""
     text = str(value).strip().lower()
     if text == "auto":
         return text
@@ -101,7 +103,7 @@ def parse_partition_count(value: Any) -> Any:
 
 def _check_name(what: str, name: str) -> str:
     if not is_name(name):
-        raise ValueError(f"{what} no white space and none of . * > / \\")
+        raise ValueError(f"{what} neither white space nor any of . * > / \\")
     return name
 
 
