@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-lowest lint format bench bench-write bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +21,9 @@ demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 
 test: $(STAMP) java ## all tests, against real servers (ARGS="-k name" to choose)
 	@$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)  # they wait more than they work
+
+test-unit: $(STAMP) ## unit and property tests, without servers and Spark
+	@$(PYTHON) -m pytest -n 2 tests/unit $(ARGS)
 
 test-lowest: java ## tests with the lowest versions that the packages allow
 	@mkdir -p .cache && scripts/lowest-versions > .cache/lowest.txt

@@ -30,7 +30,7 @@ def test_an_unknown_option_suggests_the_nearest(
 ) -> None:
     load_fails(
         spark,
-        r"no option nats\.strem\.name: did you mean nats\.stream\.name",
+        r"nats\.strem\.name is not an option: did you mean nats\.stream\.name",
         url=nats_server.url,
         strem_name="S",
     )
