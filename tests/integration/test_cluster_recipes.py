@@ -87,7 +87,7 @@ def filled(nats_server: EmbeddedServer, admin: Admin, stream: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["images or nodes that you build", "a packed environment"])
+@pytest.mark.parametrize("recipe", ["Images or nodes that you build", "A packed environment"])
 def test_a_recipe_works_as_printed(
     master: str, nats_server: EmbeddedServer, filled: str, tmp_path: Path, recipe: str
 ) -> None:
