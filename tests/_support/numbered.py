@@ -9,7 +9,7 @@ from pyspark_nats_partitioned import DefaultSource
 
 from .admin import Admin
 from .options import options
-from .reading import Driver
+from .reading import ALWAYS, Driver
 
 
 def make_streams(admin: Admin, prefix: str, counts: list[int], **config: object) -> None:
@@ -22,5 +22,5 @@ def make_streams(admin: Admin, prefix: str, counts: list[int], **config: object)
 
 def start(url: str, prefix: str, schema: StructType = SCHEMA, **short: str) -> Driver:
     """A reader of the streams; options by their short names."""
-    given = {"stream_prefix": prefix, "poll_interval": "1ms", **short}
+    given = {"stream_prefix": prefix, "poll_interval": ALWAYS, **short}
     return Driver(options(url, **given), schema, DefaultSource)

@@ -16,6 +16,9 @@ from pyspark_nats_v2 import DefaultSource
 
 Row = dict[str, Any]
 
+#: A ``nats.poll.interval`` after which the state of the streams is asked for at every call.
+ALWAYS = "0.000001"
+
 
 class Driver:
     """A streaming reader and the calls that Spark's engine makes to it."""

@@ -111,7 +111,7 @@ def test_every_message_comes_once_and_in_order(
     events: list[tuple[str, Any]],
     limits: dict[str, str],
 ) -> None:
-    monkeypatch.setattr(asking, "_DISCOVERY_INTERVAL", 0.0)
+    monkeypatch.setattr(asking, "DISCOVERY_INTERVAL", 0.0)
     prefix = f"H{uuid.uuid4().hex[:12]}"
     given = options(
         nats_server.url,

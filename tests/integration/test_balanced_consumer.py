@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +143,17 @@ def test_a_new_consumer_can_start_at_a_time(
 
 
 def test_a_new_consumer_can_start_at_a_time_before_now(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
+    nats_server: EmbeddedServer, admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 20)
-    past = time.time()
-    time.sleep(1.5)
     admin.fill(stream, 3)
-    ago = f"-{time.time() - past:.3f}s"
-    with start(nats_server.url, stream, start=ago) as driver:
+    clock = admin.read_all(stream)[20].timestamp_ns + 10_000_000_000
+    monkeypatch.setattr("time.time_ns", lambda: clock)
+    with start(nats_server.url, stream, start="-10s") as driver:
         assert numbers(drain(driver)) == [21, 22, 23]
-    time.sleep(1.5)
-    with start(nats_server.url, stream, start=ago) as again:  # the durable has the position
+    clock += 60_000_000_000
+    with start(nats_server.url, stream, start="-10s") as again:  # the durable has the position
         assert numbers(drain(again)) == []
     assert is_settled(admin, stream)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -11,12 +10,20 @@ from nats_spark_common import DataLossError, UnsupportedStreamError
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
-from .._support.reading import Driver, numbers, read_stream
+from .._support.reading import ALWAYS, Driver, numbers, read_stream
 
 
 @pytest.fixture
 def options(server: EmbeddedServer, stream: str) -> dict[str, str]:
-    return {"nats.url": server.url, "nats.stream.name": stream, "nats.poll.interval": "1ms"}
+    return {"nats.url": server.url, "nats.stream.name": stream, "nats.poll.interval": ALWAYS}
+
+
+@pytest.fixture
+def filled(server_admin: Admin, stream: str) -> str:
+    """A stream with messages 1 to 20."""
+    server_admin.create_stream(stream)
+    server_admin.fill(stream, 20)
+    return stream
 
 
 @pytest.fixture
@@ -57,72 +64,60 @@ def test_with_loss_allowed_the_query_goes_on_at_the_first_message(
 
 
 def test_a_purged_stream_is_data_loss(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
-    server_admin.purge(stream)
-    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{stream}.*11 to 20"):
+    server_admin.purge(filled)
+    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{filled}.*11 to 20"):
         driver.latest(position)
 
 
 def test_a_purge_of_what_was_consumed_is_no_loss(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
-    server_admin.purge(stream, seq=11)
+    server_admin.purge(filled, seq=11)
     with Driver(options) as driver:
         assert numbers(driver.rows(position, driver.latest(position))) == list(range(11, 21))
 
 
 def test_a_replayed_batch_whose_messages_are_gone_fails(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     start, end = consumed(options, 10)
-    server_admin.purge(stream, seq=5)
-    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{stream}.*1 to 4"):
+    server_admin.purge(filled, seq=5)
+    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{filled}.*1 to 4"):
         driver.rows(start, end)
 
 
 def test_a_replayed_batch_with_loss_allowed_gives_what_is_left(
-    server_admin: Admin, forgiving: dict[str, str], stream: str
+    server_admin: Admin, forgiving: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     start, end = consumed(forgiving, 10)
-    server_admin.purge(stream, seq=5)
+    server_admin.purge(filled, seq=5)
     with Driver(forgiving) as driver:
         assert numbers(driver.rows(start, end)) == list(range(5, 11))
 
 
 def test_messages_purged_between_plan_and_read_fail_the_task(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     with Driver(options) as driver:
         start = driver.initial()
         (partition,) = driver.reader.partitions(start, driver.everything(start))
-        server_admin.purge(stream, seq=8)
-        with pytest.raises(DataLossError, match=rf"{stream}.*1 to 7"):
+        server_admin.purge(filled, seq=8)
+        with pytest.raises(DataLossError, match=rf"{filled}.*1 to 7"):
             list(driver.reader.read(partition))
 
 
 def test_a_stream_purged_whole_between_plan_and_read_fails_the_task(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     with Driver(options) as driver:
         start = driver.initial()
         (partition,) = driver.reader.partitions(start, driver.everything(start))
-        server_admin.purge(stream)
-        with pytest.raises(DataLossError, match=rf"{stream}.*1 to 20"):
+        server_admin.purge(filled)
+        with pytest.raises(DataLossError, match=rf"{filled}.*1 to 20"):
             list(driver.reader.read(partition))
 
 
@@ -140,70 +135,60 @@ def test_a_filtered_read_notices_a_purge_between_plan_and_read(
 
 
 def test_a_recreated_stream_fails_the_query(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
-    server_admin.delete_stream(stream)
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 30)  # longer than before: sequences alone would not tell
+    server_admin.delete_stream(filled)
+    server_admin.create_stream(filled)
+    server_admin.fill(filled, 30)  # longer than before: sequences alone would not tell
     with (
         Driver(options) as driver,
-        pytest.raises(DataLossError, match=rf"{stream}.*created again.*nats\.fail\.on"),
+        pytest.raises(DataLossError, match=rf"{filled}.*created again.*nats\.fail\.on"),
     ):
         driver.latest(position)
 
 
 def test_with_loss_allowed_a_recreated_stream_is_read_from_its_head(
-    server_admin: Admin, forgiving: dict[str, str], stream: str
+    server_admin: Admin, forgiving: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(forgiving, 10)
-    server_admin.delete_stream(stream)
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 5)
+    server_admin.delete_stream(filled)
+    server_admin.create_stream(filled)
+    server_admin.fill(filled, 5)
     with Driver(forgiving) as driver:
         assert numbers(driver.rows(position, driver.latest(position))) == [1, 2, 3, 4, 5]
 
 
 def test_with_loss_allowed_a_replayed_batch_of_a_recreated_stream_is_empty(
-    server_admin: Admin, forgiving: dict[str, str], stream: str
+    server_admin: Admin, forgiving: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     start, end = consumed(forgiving, 10)
-    server_admin.delete_stream(stream)
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
+    server_admin.delete_stream(filled)
+    server_admin.create_stream(filled)
+    server_admin.fill(filled, 20)
     with Driver(forgiving) as driver:
         assert driver.rows(start, end) == []
 
 
 def test_a_stream_recreated_between_plan_and_read_fails_the_task(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     with Driver(options) as driver:
         start = driver.initial()
         (partition,) = driver.reader.partitions(start, driver.everything(start))
-        server_admin.delete_stream(stream)
-        server_admin.create_stream(stream)
-        server_admin.fill(stream, 20)
-        with pytest.raises(DataLossError, match=rf"{stream}.*created again"):
+        server_admin.delete_stream(filled)
+        server_admin.create_stream(filled)
+        server_admin.fill(filled, 20)
+        with pytest.raises(DataLossError, match=rf"{filled}.*created again"):
             list(driver.reader.read(partition))
 
 
 def test_a_deleted_stream_fails_the_query(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
-    server_admin.delete_stream(stream)
-    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{stream}.*no longer"):
+    server_admin.delete_stream(filled)
+    with Driver(options) as driver, pytest.raises(DataLossError, match=rf"{filled}.*no longer"):
         driver.latest(position)
 
 
@@ -219,7 +204,6 @@ def test_with_loss_allowed_a_deleted_stream_is_left_behind(
         position = driver.latest(start)
         server_admin.delete_stream(f"{stream}A")
         server_admin.publish(f"{stream}B.a")
-        time.sleep(0.01)
         end = driver.latest(position)
         assert list(end["streams"]) == [f"{stream}B"]
         assert numbers(driver.rows(position, end)) == [6]
@@ -234,53 +218,44 @@ def ahead(position: dict[str, object]) -> dict[str, object]:
 
 
 def test_a_stream_that_ends_before_the_position_fails_the_query(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
     with (
         Driver(options) as driver,
-        pytest.raises(DataLossError, match=rf"{stream}.*ends at sequence 20, before.*1010"),
+        pytest.raises(DataLossError, match=rf"{filled}.*ends at sequence 20, before.*1010"),
     ):
         driver.latest(ahead(position))
 
 
 def test_a_logged_batch_that_reaches_past_the_streams_end_fails(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     start, end = consumed(options, 10)
     with Driver(options) as driver, pytest.raises(DataLossError, match="ends at sequence 20"):
         driver.rows(start, ahead(end))
 
 
 def test_a_query_to_the_present_end_notices_a_stream_that_ends_before_the_position(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
     with Driver(options) as driver:
         driver.reader.prepareForTriggerAvailableNow()
-        with pytest.raises(DataLossError, match=rf"{stream}.*ends at sequence 20, before.*1010"):
+        with pytest.raises(DataLossError, match=rf"{filled}.*ends at sequence 20, before.*1010"):
             driver.latest(ahead(position))
 
 
 def test_a_query_to_the_present_end_notices_a_stream_that_is_recreated_meanwhile(
-    server_admin: Admin, options: dict[str, str], stream: str
+    server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    server_admin.create_stream(stream)
-    server_admin.fill(stream, 20)
     _, position = consumed(options, 10)
     with Driver(options) as driver:
         driver.reader.prepareForTriggerAvailableNow()
-        server_admin.delete_stream(stream)
-        server_admin.create_stream(stream)
-        server_admin.fill(stream, 30)
-        time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
-        with pytest.raises(DataLossError, match=rf"{stream}.*created again"):
+        server_admin.delete_stream(filled)
+        server_admin.create_stream(filled)
+        server_admin.fill(filled, 30)
+        with pytest.raises(DataLossError, match=rf"{filled}.*created again"):
             driver.latest(position)
 
 
@@ -293,7 +268,6 @@ def test_with_loss_allowed_a_head_that_moves_makes_no_batches_while_the_query_wa
     with Driver({**forgiving, "nats.min.messages.per.trigger": "15"}) as driver:
         for _ in range(3):
             server_admin.fill(stream, 5)
-            time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
             assert driver.latest(position) == position
     with Driver(forgiving) as driver:
         assert numbers(driver.rows(position, driver.latest(position))) == list(range(26, 36))

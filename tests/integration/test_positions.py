@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +14,7 @@ from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
 from .._support import consuming
 from .._support.admin import Admin
-from .._support.reading import Driver, numbers, read_stream
+from .._support.reading import ALWAYS, Driver, numbers, read_stream
 
 
 @pytest.fixture
@@ -74,11 +73,11 @@ def test_earliest_is_the_default(options: dict[str, str]) -> None:
 def test_latest_reads_only_what_comes(
     server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:
-    with Driver({**options, "nats.start": "latest"}) as driver:
+    options |= {"nats.start": "latest", "nats.poll.interval": ALWAYS}
+    with Driver(options) as driver:
         start = driver.initial()
         assert driver.everything(start) == start
         server_admin.publish(f"{filled}.new")
-        time.sleep(driver.reader._settings.poll_interval)
         assert numbers(driver.rows(start, driver.everything(start))) == [21]
 
 
@@ -183,16 +182,17 @@ def test_a_time_after_the_last_message_waits_for_the_next(options: dict[str, str
 
 
 def test_a_time_before_now_is_that_of_the_first_start_in_a_replay_too(
-    server_admin: Admin, options: dict[str, str], filled: str
+    server_admin: Admin, options: dict[str, str], filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past = time.time()
-    time.sleep(1.5)
     server_admin.publish_many((f"{filled}.new", b"") for _ in range(3))
-    options |= {"nats.start": f"-{time.time() - past:.3f}s"}
+    first_new = server_admin.read_all(filled)[20].timestamp_ns
+    options |= {"nats.start": "-10s"}
+    clock = first_new + 10_000_000_000
+    monkeypatch.setattr("time.time_ns", lambda: clock)
     with Driver(options) as driver:
         end = driver.latest(driver.initial())
         assert numbers(driver.rows(driver.initial(), end)) == [21, 22, 23]
-    time.sleep(1.5)  # the same text now means a time behind these messages
+    clock += 60_000_000_000  # the same text now means a time after these messages
     server_admin.publish(f"{filled}.newer")
     with Driver(options) as again:
         assert numbers(again.rows(again.initial(), end)) == [21, 22, 23]
@@ -248,7 +248,7 @@ def test_a_stream_that_appears_under_a_pattern_is_read_from_its_head(
     stream: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nats_spark_common.replay.streams._DISCOVERY_INTERVAL", 0.0)
+    monkeypatch.setattr("nats_spark_common.replay.stream_states.DISCOVERY_INTERVAL", 0.0)
     admin.create_stream(f"{stream}-1")
     options = {"nats.url": nats_server.url, "nats.stream.pattern": f"{stream}-*"}
     with Driver({**options, "nats.start": "latest", "nats.poll.interval": "1ms"}) as driver:

@@ -64,8 +64,15 @@ def test_columns_come_back_as_64_bits(column: list[int]) -> None:
     assert unpack(packed([column]), 1)[0].dtype == np.int64
 
 
-def test_equal_columns_look_alike() -> None:
-    assert packed([[1, 2], []]) == packed([[1, 2], []])
+@given(COLUMNS)
+def test_equal_columns_have_one_text(columns: list[list[int]]) -> None:
+    text = packed(columns)
+    assert packed([column.tolist() for column in unpack(text, len(columns))]) == text
+
+
+def test_other_columns_have_another_text() -> None:
+    texts = {packed(each) for each in ([[1, 2], []], [[1], [2]], [[], [1, 2]], [[2, 1], []])}
+    assert len(texts) == 4
 
 
 @given(COLUMNS)

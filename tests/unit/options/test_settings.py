@@ -237,9 +237,12 @@ def test_a_wrong_variable_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> N
         settings()
 
 
-def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_name_no_option_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = settings()
     monkeypatch.setenv("NATS_SERVER_HOME", "/x")
-    assert settings() == settings()
+    monkeypatch.setenv("NATSURL", "nats://elsewhere:4222")
+    assert settings() == without
+    assert settings().model_fields_set == without.model_fields_set
 
 
 def test_an_identity_is_not_mixed_from_two_layers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from .strategy import Selection
 _log = logging.getLogger(__name__)
 
 #: How often it is looked whether streams have joined, in seconds.
-_DISCOVERY_INTERVAL = 5.0
+DISCOVERY_INTERVAL = 5.0
 
 
 class Streams(Closing):
@@ -65,7 +65,7 @@ class Streams(Closing):
 
     def refresh(self) -> dict[str, StreamInfo]:
         """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
-        stale = time.monotonic() - self._discovered >= _DISCOVERY_INTERVAL
+        stale = time.monotonic() - self._discovered >= DISCOVERY_INTERVAL
         if self._names is None or (self._selection.grows and stale):
             self._names = self._selection.names(self._control)
             self._discovered = time.monotonic()
