@@ -17,8 +17,8 @@ from pyspark.sql.datasource import CaseInsensitiveDict
 from nats_spark_common import DataLossError, NatsSettings, OptionError
 from nats_spark_common.embedded import EmbeddedServer
 from pyspark_nats_balanced import DefaultSource
-from pyspark_nats_balanced.acks import DONE, confirm
-from pyspark_nats_balanced.pull import Puller
+from pyspark_nats_balanced.acks import ACK, send_acks
+from pyspark_nats_balanced.pull_connection import PullConnection
 
 from .._support.admin import Admin, wait_until
 from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
@@ -93,7 +93,8 @@ def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wai
     driver.latest(position)
     query = driver.reader._running
     assert query is not None
-    query._keeper.close()  # as if the process were gone: no heartbeats, and nothing given back
+    # As if the process were killed: no heartbeats, and nothing given back.
+    query._puller.heartbeats.close()
     with start(server.url, stream) as other:
         rows = follow(other, position, 100)
     assert sorted(numbers(rows)) == list(range(1, 101))
@@ -191,7 +192,7 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     driver = start(nats_server.url, stream, max_messages_per_trigger="60")
     end, rows = batch(driver, driver.initial())
     driver.latest(end)  # pulled, and then the process is gone
-    driver.reader._running._keeper.close()
+    driver.reader._running._puller.heartbeats.close()
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         rows += drain(driver, end)
     assert numbers(rows) == list(range(1, 101))
@@ -208,7 +209,7 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
     end, rows = batch(driver, position)  # logged
     with start(nats_server.url, stream, max_messages_per_trigger="60") as other:
         other.latest(other.initial())
-        other.reader._running._keeper.close()
+        other.reader._running._puller.heartbeats.close()
         other.reader._running = None  # pulled, and then the process is gone
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         assert driver.rows(position, end) == rows
@@ -234,7 +235,7 @@ def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
         second, _ = batch(driver, first)
         driver.latest(second)  # acknowledged
     with start(nats_server.url, stream, **short) as again:
-        words = r"done up to sequence 80, but this checkpoint only up to 40"
+        words = r"acknowledged up to sequence 80, but this checkpoint only up to 40"
         if owns:
             with pytest.raises(DataLossError, match=words):
                 again.latest(first)
@@ -342,13 +343,13 @@ def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) ->
         settings = NatsSettings.from_options(
             options(server.url, stream_name=stream, durable_name=DURABLE)
         )
-        puller = Puller(settings, stream, DURABLE)
-        pulled = puller.pull(100, None, 1.0)
+        connection = PullConnection(settings, stream, DURABLE)
+        pulled = connection.pull(100, None, 1.0)
         os.kill(server.pid, signal.SIGSTOP)
         done = threading.Event()
 
         def acknowledge() -> None:
-            confirm(puller.link, pulled.ack_prefix, pulled.deliveries, DONE, 20.0)
+            send_acks(connection.link, pulled.ack_prefix, pulled.deliveries, ACK, 20.0)
             done.set()
 
         thread = threading.Thread(target=acknowledge)
@@ -360,5 +361,5 @@ def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) ->
         thread.join(20)
         assert done.is_set()
         assert is_settled(admin, stream)
-        puller.close()
+        connection.close()
         admin.close()

@@ -119,11 +119,11 @@ def test_after_the_idle_timeout_the_server_is_not_asked_any_more(
     with start(nats_server.url, stream, idle_timeout_minutes="0.005") as driver:  # 300 ms
         position = driver.initial()
 
-        def asleep() -> bool:
+        def timed_out() -> bool:
             assert driver.latest(position) == position
-            return driver.reader._running.limits.asleep
+            return driver.reader._running.limits.timed_out
 
-        wait_until(asleep)
+        wait_until(timed_out)
         admin.fill(stream, 5)
         assert driver.latest(position) == position
     assert consumer(admin, stream).num_pending == 5

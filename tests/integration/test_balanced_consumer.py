@@ -75,7 +75,7 @@ def test_a_stream_of_more_replicas_than_servers_is_refused_in_the_server_s_words
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        ({}, r"or set nats\.stream\.subjects, and it is created with them"),
+        ({}, r"or set nats\.stream\.subjects to have the source create it"),
         ({"js_define_stream": "false", "stream_subjects": "x"}, "does not exist: create it"),
     ],
 )
@@ -260,7 +260,7 @@ def test_what_the_server_refuses_to_create_is_told_with_the_options(
     value = "true" if option == "ack_none" else "5"
     with (
         start(nats_server.url, stream, **{option: value}) as driver,
-        pytest.raises(ServerError, match=r"refuses to create the consumer.*nats\.ack\.none"),
+        pytest.raises(ServerError, match=r"cannot create consumer.*nats\.ack\.none"),
     ):
         driver.initial()
 
@@ -430,11 +430,11 @@ def test_a_consumer_made_anew_by_somebody_else_is_told(
         server_admin.fill(stream, 5)
         durable(server_admin, stream, deliver_policy=DeliverPolicy.NEW)
         server_admin.fill(stream, 1)
-        with pytest.raises(ConsumerNotFoundError, match="was deleted and created again"):
+        with pytest.raises(ConsumerNotFoundError, match="was deleted and recreated"):
             driver.latest(end)
     with (
         start(server.url, stream) as driver,
-        pytest.raises(ConsumerNotFoundError, match="was deleted and created again"),
+        pytest.raises(ConsumerNotFoundError, match="was deleted and recreated"),
     ):
         driver.latest(end)
 
@@ -461,7 +461,10 @@ def test_a_recreated_stream_is_loss_and_its_messages_are_not_acknowledged(
         driver.reader.stop()
         driver = start(server.url, stream)
     recreate(server_admin, stream, 10)
-    with driver, pytest.raises((DataLossError, ConsumerNotFoundError), match="created again"):
+    with (
+        driver,
+        pytest.raises((DataLossError, ConsumerNotFoundError), match=r"created again|recreated"),
+    ):
         driver.latest(end)
     info = consumer(server_admin, stream)
     assert (info.ack_floor.stream_seq, info.num_pending + info.num_ack_pending) == (0, 10)

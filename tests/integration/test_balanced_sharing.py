@@ -129,7 +129,7 @@ def test_a_message_deleted_after_it_was_planned_is_loss(
         position = driver.initial()
         end = driver.latest(position)
         admin.delete_message(stream, 50)
-        with pytest.raises(DataLossError, match="message 50 of the batch were removed"):
+        with pytest.raises(DataLossError, match="message 50 of the batch was removed"):
             driver.rows(position, end)
 
 

@@ -33,7 +33,7 @@ from nats_spark_common.rows.messages import (
     Messages,
     from_messages,
 )
-from pyspark_nats_balanced.read_messages import plan
+from pyspark_nats_balanced.read_messages import plan_reads
 
 # Which messages are read in ranges.
 
@@ -56,7 +56,7 @@ def runs(*spans: tuple[int, int]) -> Int64s:
 
 @given(batches())
 def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
-    ranges, singles = plan(seqs)
+    ranges, singles = plan_reads(seqs)
     ranged = [seqs[(first <= seqs) & (seqs <= last)] for first, last in ranges]
     read = np.concatenate([*ranged, singles])
     assert np.sort(read).tolist() == seqs.tolist()
@@ -64,64 +64,64 @@ def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
 
 @given(batches())
 def test_ranges_ascend_and_do_not_overlap(seqs: Int64s) -> None:
-    ranges, _ = plan(seqs)
+    ranges, _ = plan_reads(seqs)
     assert all(first <= last for first, last in ranges)
     assert all(one[1] < two[0] for one, two in pairwise(ranges))
 
 
 @given(batches())
 def test_ranges_begin_and_end_with_a_sequence_that_is_wanted(seqs: Int64s) -> None:
-    bounds = {edge for span in plan(seqs)[0] for edge in span}
+    bounds = {edge for span in plan_reads(seqs)[0] for edge in span}
     assert bounds <= set(seqs.tolist())
 
 
 @given(batches())
 def test_single_sequences_ascend(seqs: Int64s) -> None:
-    _, singles = plan(seqs)
+    _, singles = plan_reads(seqs)
     assert (np.diff(singles) > 0).all()
 
 
 def test_of_nothing_nothing_is_read() -> None:
-    ranges, singles = plan(np.zeros(0, np.int64))
+    ranges, singles = plan_reads(np.zeros(0, np.int64))
     assert (ranges, singles.tolist()) == ([], [])
 
 
 @pytest.mark.parametrize("start", [1, 123_456, HUGE])
 def test_contiguous_messages_are_one_range(start: int) -> None:
-    ranges, singles = plan(runs((start, start + 9_999)))
+    ranges, singles = plan_reads(runs((start, start + 9_999)))
     assert (ranges, singles.tolist()) == ([(start, start + 9_999)], [])
 
 
 def test_every_second_message_is_read_in_one_range() -> None:
-    ranges, singles = plan(np.arange(1, 20_000, 2))
+    ranges, singles = plan_reads(np.arange(1, 20_000, 2))
     assert (ranges, singles.tolist()) == ([(1, 19_999)], [])
 
 
 def test_messages_far_apart_are_read_singly() -> None:
     seqs = np.arange(1, 10_000_000, 10_000)
-    ranges, singles = plan(seqs)
+    ranges, singles = plan_reads(seqs)
     assert (ranges, singles.tolist()) == ([], seqs.tolist())
 
 
 @pytest.mark.parametrize("count", [1, 2, 10])
 def test_few_messages_are_read_singly_however_close(count: int) -> None:
-    ranges, singles = plan(np.arange(1, count + 1))
+    ranges, singles = plan_reads(np.arange(1, count + 1))
     assert (ranges, singles.tolist()) == ([], list(range(1, count + 1)))
 
 
 @pytest.mark.parametrize("gap", [5_000, 10**6, 10**15])
 def test_a_long_gap_divides_two_ranges(gap: int) -> None:
-    ranges, singles = plan(runs((1, 10_000), (10_000 + gap, 20_000 + gap)))
+    ranges, singles = plan_reads(runs((1, 10_000), (10_000 + gap, 20_000 + gap)))
     assert (ranges, singles.tolist()) == ([(1, 10_000), (10_000 + gap, 20_000 + gap)], [])
 
 
 def test_a_short_gap_divides_no_range() -> None:
-    ranges, singles = plan(runs((1, 10_000), (10_100, 20_000)))
+    ranges, singles = plan_reads(runs((1, 10_000), (10_100, 20_000)))
     assert (ranges, singles.tolist()) == ([(1, 20_000)], [])
 
 
 def test_stragglers_between_ranges_are_read_singly() -> None:
-    ranges, singles = plan(runs((1, 10_000), (500_000, 500_001), (10**6, 10**6 + 10_000)))
+    ranges, singles = plan_reads(runs((1, 10_000), (500_000, 500_001), (10**6, 10**6 + 10_000)))
     assert ranges == [(1, 10_000), (10**6, 10**6 + 10_000)]
     assert singles.tolist() == [500_000, 500_001]
 

@@ -20,7 +20,13 @@ from nats_spark_common.protocol.operations import (
     Info,
 )
 from pyspark_nats_balanced.deliveries import Deliveries
-from pyspark_nats_balanced.pull_answers import Frames, Status, _carefully, _fast, decode
+from pyspark_nats_balanced.pull_responses import (
+    PullResponses,
+    Status,
+    _decode_block,
+    _decode_one_by_one,
+    decode_responses,
+)
 
 SID = b"0123456789abcdef"
 INBOX = b"_INBOX.f00.7"
@@ -111,9 +117,9 @@ def rows(found: Deliveries) -> list[Numbers]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def parts(frames: Frames) -> tuple[object, ...]:
-    found = (frames.ack_prefix, frames.status, frames.others, frames.consumed)
-    return (rows(frames.deliveries), *found)
+def parts(responses: PullResponses) -> tuple[object, ...]:
+    found = (responses.ack_prefix, responses.status, responses.others, responses.consumed)
+    return (rows(responses.deliveries), *found)
 
 
 def feed(stream: bytes, cuts: Iterable[int] = ()) -> Received:
@@ -121,12 +127,12 @@ def feed(stream: bytes, cuts: Iterable[int] = ()) -> Received:
     received = Received()
     for begin, end in pairwise([0, *cuts, len(stream)]):
         received.left += stream[begin:end]
-        frames = decode(received.left, SID, INBOX)
-        received.numbers += rows(frames.deliveries)
-        received.prefixes |= {frames.ack_prefix.encode()} if frames.ack_prefix else set()
-        received.others += frames.others
-        received.statuses += [frames.status] if frames.status else []
-        received.left = received.left[frames.consumed :]
+        responses = decode_responses(received.left, SID, INBOX)
+        received.numbers += rows(responses.deliveries)
+        received.prefixes |= {responses.ack_prefix.encode()} if responses.ack_prefix else set()
+        received.others += responses.others
+        received.statuses += [responses.status] if responses.status else []
+        received.left = received.left[responses.consumed :]
     return received
 
 
@@ -273,7 +279,9 @@ def test_an_answer_decodes_to_what_was_delivered(
 @settings(max_examples=300)
 def test_both_ways_agree(conversation: tuple[list[Told], Origin]) -> None:
     stream = raw_of(conversation[0])
-    assert parts(decode(stream, SID, INBOX)) == parts(_carefully(stream, SID, INBOX))
+    assert parts(decode_responses(stream, SID, INBOX)) == parts(
+        _decode_one_by_one(stream, SID, INBOX)
+    )
 
 
 @given(conversations(), st.data())
@@ -283,7 +291,9 @@ def test_both_ways_agree_on_the_start_of_a_block(
 ) -> None:
     stream = raw_of(conversation[0])
     start = stream[: data.draw(st.integers(0, len(stream)))]
-    assert parts(decode(start, SID, INBOX)) == parts(_carefully(start, SID, INBOX))
+    assert parts(decode_responses(start, SID, INBOX)) == parts(
+        _decode_one_by_one(start, SID, INBOX)
+    )
 
 
 @given(conversations(), st.data())
@@ -302,11 +312,17 @@ def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
         b"HMSG B.0 " + SID + b" $JS.ACK.B.D.1.1.1.1795257598884674228.499999 32 32\r\n"
         b"NATS/1.0\r\nNats-Msg-Size: 200\r\n\r\n\r\n"
     )
-    assert parts(decode(raw, SID, INBOX)) == ([(1, 1, 1)], "$JS.ACK.B.D", None, [], len(raw))
+    assert parts(decode_responses(raw, SID, INBOX)) == (
+        [(1, 1, 1)],
+        "$JS.ACK.B.D",
+        None,
+        [],
+        len(raw),
+    )
 
 
 def test_nothing_says_nothing() -> None:
-    assert parts(decode(b"", SID, INBOX)) == ([], "", None, [], 0)
+    assert parts(decode_responses(b"", SID, INBOX)) == ([], "", None, [], 0)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -331,7 +347,7 @@ def test_a_token_of_its_own_may_end_each_ack_subject(count: int) -> None:
 def test_messages_keep_the_order_in_which_they_came() -> None:
     numbers = [(9, 1, 1), (3, 2, 4), (9, 3, 2), (1, 4, 1)]
     stream = b"".join(msg(b"a", PLAINLY.ack(each), b"") for each in numbers)
-    assert rows(decode(stream, SID, INBOX).deliveries) == numbers
+    assert rows(decode_responses(stream, SID, INBOX).deliveries) == numbers
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -370,7 +386,9 @@ def test_regular_answers_take_the_fast_way(origin: Origin, headers: bool) -> Non
     told = regular(20, origin, headers)
     stream = raw_of(told)
     before, *segments = stream.split(b" " + SID + b" $JS.ACK.")
-    found = _fast(before, segments[:-1])  # the last message may be cut, and is read with care
+    found = _decode_block(
+        before, segments[:-1]
+    )  # the last message may be cut, and is read with care
     assert found is not None
     columns, prefix = found
     numbers = [(seq, number, count) for count, seq, number in columns[:, :3].tolist()]
@@ -397,7 +415,7 @@ def test_the_messages_before_a_status_count(before: int) -> None:
 def test_a_status_that_overtakes_messages_takes_none_of_them_away(at: int, headers: bool) -> None:
     told = regular(5, headers=headers)
     told.insert(at, STATUSES[2])
-    assert parts(decode(raw_of(told), SID, INBOX)) == (
+    assert parts(decode_responses(raw_of(told), SID, INBOX)) == (
         expected(told).numbers,
         PLAIN.decode(),
         STATUSES[2].status,
@@ -422,12 +440,12 @@ def test_a_status_says_how_many_messages_were_not_sent(
     headers: tuple[bytes, ...], unsent: int | None
 ) -> None:
     raw = status(b"408 Request Timeout", INBOX, *headers)
-    assert decode(raw, SID, INBOX).status == Status(408, "Request Timeout", unsent)
+    assert decode_responses(raw, SID, INBOX).status == Status(408, "Request Timeout", unsent)
 
 
 def test_a_status_that_an_old_server_writes_with_two_spaces_is_read() -> None:
     raw = STATUSES[0].raw.replace(SID, SID + b" ")
-    assert decode(raw, SID, INBOX).status == STATUSES[0].status
+    assert decode_responses(raw, SID, INBOX).status == STATUSES[0].status
 
 
 @pytest.mark.parametrize("inbox", [EARLIER, INBOX + b"0", INBOX[:-2], b"_INBOX.other.7"])
@@ -459,7 +477,7 @@ def test_other_operations_are_handed_out(other: Told, headers: bool, at: int) ->
 
 def test_other_operations_are_handed_out_in_their_order() -> None:
     told = [each for pair in zip(regular(5), OTHERS, strict=True) for each in pair]
-    assert decode(raw_of(told), SID, INBOX).others == [each.other for each in OTHERS]
+    assert decode_responses(raw_of(told), SID, INBOX).others == [each.other for each in OTHERS]
 
 
 @pytest.mark.parametrize("empty", range(2))
@@ -519,7 +537,7 @@ def test_only_whole_messages_are_consumed() -> None:
     told = regular(3)
     stream = raw_of(told)
     for cut in range(len(raw_of(told[:2])), len(stream)):
-        assert decode(stream[:cut], SID, INBOX).consumed == len(raw_of(told[:2])), cut
+        assert decode_responses(stream[:cut], SID, INBOX).consumed == len(raw_of(told[:2])), cut
 
 
 # What no server sends.
@@ -543,20 +561,20 @@ def test_a_malformed_ack_subject_is_an_error(reply: bytes, at: int, headers: boo
     told = regular(3, headers=headers)
     told.insert(at, Told(without_payload(b"B.0", reply) if headers else msg(b"B.0", reply, b"")))
     with pytest.raises(ProtocolError):
-        decode(raw_of(told), SID, INBOX)
+        decode_responses(raw_of(told), SID, INBOX)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("reply", MALFORMED)
 def test_ack_subjects_that_are_all_malformed_are_an_error(reply: bytes, count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode(msg(b"B.0", reply, b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", reply, b"") * count, SID, INBOX)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_an_ack_subject_between_both_forms_is_an_error(count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, SID, INBOX)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -564,4 +582,4 @@ def test_what_is_not_the_protocol_is_an_error(at: int) -> None:
     told = regular(3)
     told.insert(at, Told(b"HTTP/1.1 400\r\n"))
     with pytest.raises(ProtocolError):
-        decode(raw_of(told), SID, INBOX)
+        decode_responses(raw_of(told), SID, INBOX)
