@@ -117,53 +117,57 @@ class PullConnection:
         link = self.link
         self._pulls += 1
         inbox = f"{self._inbox}.{self._pulls}"
-        request: dict[str, int | bool] = {"batch": count, "no_wait": True}
-        if wait:
-            request["expires"] = max(round(wait * _NS), 1_000_000)
-        if max_bytes:
-            request["max_bytes"] = max_bytes
         parts: list[PullResponses] = []
-        prefix = ""
-        received = 0
-        expected = count
-        status: Status | None = None
         try:
-            link.send(pub(self._subject, inbox, encode(request)))
-            started = time.monotonic()
-            patience = self._patience.seconds(self._unanswered)
-            while received < expected:
-                block = link.block(time.monotonic() + wait + patience, self._subject)
-                if not parts:
-                    self._patience.answered(max(time.monotonic() - started - wait, 0.0))
-                    patience, self._unanswered = self._settings.request_timeout, 0
-                responses = decode_responses(block, self._sid.encode(), inbox.encode())
-                link.consume(responses.consumed)
-                parts.append(responses)
-                received += len(responses.deliveries)
-                prefix = responses.ack_prefix or prefix
-                if responses.status is not None:
-                    status = responses.status
-                    # A replicated consumer's messages wait for a quorum and its statuses do not, so
-                    # messages may still arrive after the status.
-                    expected = received if status.unsent is None else count - status.unsent
-                for event in responses.others:
-                    link.handle(event)
+            link.send(pub(self._subject, inbox, encode(_request(count, max_bytes, wait))))
+            self._receive(link, inbox, count, wait, parts)
         except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
                 link.give_up()
                 self._unanswered += 1
             self.close()  # late messages must not be taken for the next pull's
+            received = sum(len(part.deliveries) for part in parts)
             if not received:
                 raise
             _log.warning(
-                "%s: pull failed after %d messages: %s; they are kept",
+                "%s: pull failed after %d messages: %s; continuing with these messages",
                 self._subject,
                 received,
                 error,
             )
-        drained, too_large = self._end_of_pull(status, received)
+        return self._result(parts)
+
+    def _receive(
+        self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullResponses]
+    ) -> None:
+        """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
+        started = time.monotonic()
+        patience = self._patience.seconds(self._unanswered)
+        received, expected = 0, count
+        while received < expected:
+            block = link.block(time.monotonic() + wait + patience, self._subject)
+            if not parts:
+                self._patience.answered(max(time.monotonic() - started - wait, 0.0))
+                patience, self._unanswered = self._settings.request_timeout, 0
+            responses = decode_responses(block, self._sid.encode(), inbox.encode())
+            link.consume(responses.consumed)
+            parts.append(responses)
+            received += len(responses.deliveries)
+            status = responses.status
+            if status is not None:
+                # A replicated consumer's messages wait for a quorum and its statuses do not, so
+                # messages may still arrive after the status.
+                expected = received if status.unsent is None else count - status.unsent
+            for event in responses.others:
+                link.handle(event)
+
+    def _result(self, parts: list[PullResponses]) -> PullResult:
         deliveries = Deliveries.joined([part.deliveries for part in parts])
         times = np.concatenate([np.zeros(0, np.int64), *(part.times for part in parts)])
+        prefix, status = "", None
+        for part in parts:
+            prefix, status = part.ack_prefix or prefix, part.status or status
+        drained, too_large = self._end_of_pull(status, len(deliveries))
         return PullResult(deliveries, times, prefix, drained, too_large)
 
     def acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
@@ -196,3 +200,13 @@ class PullConnection:
                 return True, False
             raise JetStreamUnavailableError(f"{self._subject}: {description or 'no responders'}")
         raise ServerError(f"{self._subject}: {description}", code, 0, description)
+
+
+def _request(count: int, max_bytes: int | None, wait: float) -> dict[str, int | bool]:
+    """Return a pull request that ends when no message is left (``no_wait``, ADR-37)."""
+    request: dict[str, int | bool] = {"batch": count, "no_wait": True}
+    if wait:
+        request["expires"] = max(round(wait * _NS), 1_000_000)
+    if max_bytes:
+        request["max_bytes"] = max_bytes
+    return request

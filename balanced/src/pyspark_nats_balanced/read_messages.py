@@ -84,7 +84,7 @@ def read_messages(
     """
     ranges, single = plan_reads(seqs) if source.ranges else ([], seqs)
     missing = np.ones(len(seqs), bool)
-    for messages in _read_all(settings, source, seqs, ranges, single, fields):
+    for messages in _read_complete(settings, source, seqs, ranges, single, fields):
         missing[np.searchsorted(seqs, messages.seqs)] = False
         yield messages
     if not missing.any() and not len(single):
@@ -97,7 +97,7 @@ def read_messages(
         _report_missing(settings, source, seqs[missing], overwritten)
 
 
-def _read_all(
+def _read_complete(
     settings: NatsSettings,
     source: Source,
     seqs: Int64s,
@@ -105,9 +105,9 @@ def _read_all(
     single: Int64s,
     fields: frozenset[str],
 ) -> Iterator[Messages]:
-    """Yield the messages of `_read`, with missing ones from the leader, in sequence order."""
+    """Yield what `_read_planned` does, and missing messages from the leader, in sequence order."""
     done = 0  # planned sequences that were read, or that the leader does not have
-    for messages in _read(settings, source, ranges, single, fields):
+    for messages in _read_planned(settings, source, ranges, single, fields):
         wanted = messages.select(np.isin(messages.seqs, seqs[done:], assume_unique=True))
         if not len(wanted):
             continue
@@ -122,10 +122,10 @@ def _from_leader(
     settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
 ) -> Iterator[Messages]:
     if len(seqs) and (source.direct or source.ranges):
-        yield from _singly(settings, source.stream, seqs, False, fields)
+        yield from _read_single(settings, source.stream, seqs, False, fields)
 
 
-def _read(
+def _read_planned(
     settings: NatsSettings,
     source: Source,
     ranges: list[tuple[int, int]],
@@ -137,14 +137,14 @@ def _read(
         before = single[single < first]
         single = single[single > last]
         if len(before):
-            yield from _singly(settings, source.stream, before, source.direct, fields)
+            yield from _read_single(settings, source.stream, before, source.direct, fields)
         span = StreamRange(source.stream, source.created, first, last)
         yield from read_range(settings, span, fields, tell_loss=False)
     if len(single):
-        yield from _singly(settings, source.stream, single, source.direct, fields)
+        yield from _read_single(settings, source.stream, single, source.direct, fields)
 
 
-def _singly(
+def _read_single(
     settings: NatsSettings, stream: str, seqs: Int64s, direct: bool, fields: frozenset[str]
 ) -> Iterator[Messages]:
     """Yield single messages; after a failure, continue over a new connection."""
