@@ -1,4 +1,4 @@
-"""The balanced flavor: when messages are acknowledged, and what comes again."""
+"""The balanced flavor: when messages are acknowledged, and which are redelivered."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_commit_acknowledges_as_well(
         assert is_settled(admin, stream)
 
 
-def test_a_batch_that_was_committed_and_not_acknowledged_is_settled_from_the_checkpoint(
+def test_a_committed_batch_without_acks_is_acknowledged_from_the_checkpoint(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -83,7 +83,7 @@ def test_a_batch_that_was_logged_and_not_committed_is_the_same_in_the_next_run(
     assert is_settled(server_admin, stream)
 
 
-def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wait(
+def test_messages_that_were_pulled_and_not_logged_are_redelivered_after_the_ack_wait(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -102,7 +102,7 @@ def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wai
     assert is_settled(server_admin, stream)
 
 
-def test_a_clean_stop_gives_back_what_was_pulled_and_never_logged(
+def test_a_clean_stop_gives_back_messages_that_were_not_logged(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -115,7 +115,7 @@ def test_a_clean_stop_gives_back_what_was_pulled_and_never_logged(
     assert {row["delivered"] for row in rows} == {2}
 
 
-def test_a_clean_stop_keeps_what_stands_in_the_checkpoint(
+def test_a_clean_stop_keeps_logged_messages(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -127,7 +127,7 @@ def test_a_clean_stop_keeps_what_stands_in_the_checkpoint(
     assert consumer(admin, stream).num_ack_pending == 100
 
 
-def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
+def test_redelivered_committed_messages_are_acknowledged_and_not_emitted(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -137,7 +137,7 @@ def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
         end, rows = batch(driver, position)
         position = driver.latest(end)
         assert position == end
-        # The consumer is put back to its beginning, as by a server that lost its last state.
+        # The consumer starts from the beginning, as on a server that lost its last state.
         server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
         durable(server_admin, stream)
         server_admin.fill(stream, 20)
@@ -163,7 +163,7 @@ def test_the_checkpoint_remembers_what_was_committed_long_ago(
     assert is_settled(admin, stream)
 
 
-def test_messages_in_work_are_not_delivered_to_others(
+def test_messages_in_progress_are_not_redelivered_to_others(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -191,7 +191,7 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     admin.fill(stream, 100)
     driver = start(nats_server.url, stream, max_messages_per_trigger="60")
     end, rows = batch(driver, driver.initial())
-    driver.latest(end)  # pulled, and then the process is gone
+    driver.latest(end)  # pulled, and then the process is killed
     driver.reader._running._puller.heartbeats.close()
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         rows += drain(driver, end)
@@ -199,7 +199,7 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     assert is_settled(admin, stream)
 
 
-def test_the_reset_comes_after_a_batch_that_is_replayed(
+def test_the_reset_comes_after_a_replayed_batch(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -210,7 +210,7 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
     with start(nats_server.url, stream, max_messages_per_trigger="60") as other:
         other.latest(other.initial())
         other.reader._running._puller.heartbeats.close()
-        other.reader._running = None  # pulled, and then the process is gone
+        other.reader._running = None  # pulled, and then the process is killed
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         assert driver.rows(position, end) == rows
         rows += drain(driver, end)
@@ -219,14 +219,14 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
 
 
 @pytest.mark.parametrize("owns", [True, False])
-def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
+def test_a_checkpoint_that_has_lost_its_last_batch_is_reported(
     nats_server: EmbeddedServer,
     admin: Admin,
     stream: str,
     owns: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Sinks that remember numbers of batches would pass over what comes under them now."""
+    """Sinks that remember batch numbers would skip the next batches."""
     admin.create_stream(stream, retention="workqueue")
     admin.fill(stream, 100)
     short = {"max_messages_per_trigger": "40", "reset_on_start": str(owns).lower()}
@@ -246,7 +246,7 @@ def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
 
 @pytest.mark.parametrize("retention", ["limits", "workqueue", "interest"])
 @pytest.mark.parametrize("subjects", [">", "0"])
-def test_a_checkpoint_that_knows_all_is_not_complained_of(
+def test_a_complete_checkpoint_is_not_reported(
     nats_server: EmbeddedServer,
     admin: Admin,
     stream: str,
@@ -254,7 +254,7 @@ def test_a_checkpoint_that_knows_all_is_not_complained_of(
     subjects: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nor if messages that the consumer does not want, or that nobody read, are gone."""
+    """Not even if messages that the consumer filters out, or that no one read, were removed."""
     admin.create_stream(stream, retention=retention)
     short = {"stream_subjects": f"{stream}.{subjects}", "reset_on_start": "true"}
     with start(nats_server.url, stream, **short) as driver:
@@ -270,7 +270,9 @@ def test_a_checkpoint_that_knows_all_is_not_complained_of(
     assert "only up to" not in caplog.text
 
 
-def test_a_reset_needs_a_server_that_knows_it(old_nats_server: EmbeddedServer, stream: str) -> None:
+def test_a_reset_needs_a_server_that_supports_it(
+    old_nats_server: EmbeddedServer, stream: str
+) -> None:
     short = {"stream_name": stream, "durable_name": DURABLE, "reset_on_start": "true"}
     source = DefaultSource(CaseInsensitiveDict(options(old_nats_server.url, **short)))
     with pytest.raises(OptionError, match=r"nats\.reset\.on\.start=true needs .* 2\.14"):
@@ -295,7 +297,7 @@ def test_without_acks_the_server_forgets_what_it_delivered(
 
 
 def advisories(admin: Admin, stream: str) -> Callable[[], set[int]]:
-    """The sequences of the messages that the server has given up, from now on."""
+    """Return a function that returns the sequences that the server has given up since."""
     seen: set[int] = set()
 
     async def note(message: Msg) -> None:
@@ -316,14 +318,13 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     with start(server.url, stream, max_messages_per_trigger="60") as driver:
         position = driver.initial()
         end, first = batch(driver, position)
-    # Down for longer than the ack wait; whoever asks now gets none of the sixty.
+    # Down for longer than the ack wait: others get none of the sixty.
     with start(server.url, stream) as other:
         assert numbers(drain(other)) == list(range(61, 101))
         given_up = advisories(server_admin, stream)
         wait_until(lambda: drain(other) == [] and len(given_up()) == 60)
-    server_admin.fill(
-        stream, 1
-    )  # a server that has given up messages moves its floor at a next ack
+    # A server that has given up messages moves its ack floor with the next ack.
+    server_admin.fill(stream, 1)
     with start(server.url, stream) as driver:
         again = driver.rows(position, end)
         rest = drain(driver, end)
@@ -334,7 +335,7 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     assert server_admin.info(stream).state.messages == left
 
 
-def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) -> None:
+def test_acks_are_confirmed_after_the_server_has_processed_them(stream: str) -> None:
     with EmbeddedServer() as server:
         admin = Admin(server.url)
         admin.create_stream(stream)

@@ -1,4 +1,4 @@
-"""Heartbeats to the server for the messages of a running batch, against their redelivery."""
+"""Heartbeats for the messages of a running batch, so that the server does not redeliver them."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Query:
         """
         self.acknowledge_committed(position)
         if self._batch is not None:
-            return self._batch  # Spark asks again before it runs the batch
+            return self._batch  # Spark may ask several times before it runs the batch
         if self._to_reset:
             self._watch.reset_consumer()
             self._to_reset = False
