@@ -23,9 +23,9 @@ from fill import fill
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.requests import ask
 from nats_spark_common.options.settings import NatsSettings
-from pyspark_nats_balanced.acks import DONE, confirm
+from pyspark_nats_balanced.acks import ACK, send_acks
 from pyspark_nats_balanced.deliveries import Deliveries
-from pyspark_nats_balanced.pull import Puller
+from pyspark_nats_balanced.pull_connection import PullConnection
 from report import machine, print_rates, print_ratios, print_usage
 from spark_side import make_session, run_query
 
@@ -157,7 +157,7 @@ def _driver_alone(url: str, count: int) -> tuple[float, float]:
     options = {"nats.url": url, "nats.stream.name": _STREAM, "nats.durable.name": uuid.uuid4().hex}
     settings = NatsSettings.from_options(options, flavor="balanced")
     durable = settings.durable_name or ""
-    puller = Puller(settings, _STREAM, durable)
+    connection = PullConnection(settings, _STREAM, durable)
     config = {
         "durable_name": durable,
         "ack_policy": "explicit",
@@ -165,27 +165,27 @@ def _driver_alone(url: str, count: int) -> tuple[float, float]:
         "headers_only": True,
     }
     call = f"CONSUMER.DURABLE.CREATE.{_STREAM}.{durable}"
-    ask(puller.link, settings, call, {"stream_name": _STREAM, "config": config})
+    ask(connection.link, settings, call, {"stream_name": _STREAM, "config": config})
     begun = time.perf_counter()
     parts: list[Deliveries] = []
     while (got := sum(map(len, parts))) < count:
-        parts.append(puller.pull(min(_AT_ONCE, count - got), None, 1.0).deliveries)
+        parts.append(connection.pull(min(_AT_ONCE, count - got), None, 1.0).deliveries)
     deliveries = Deliveries.of(parts)
     pulled = time.perf_counter()
-    confirm(puller.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, DONE, 30.0)
+    send_acks(connection.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, ACK, 30.0)
     acked = time.perf_counter()
-    puller.close()
+    connection.close()
     _check_floor(settings, durable, count)
     return pulled - begun, acked - pulled
 
 
 def _check_floor(settings: NatsSettings, durable: str, count: int) -> None:
-    puller = Puller(settings, _STREAM, durable)
-    info = ask(puller.link, settings, f"CONSUMER.INFO.{_STREAM}.{durable}")
+    connection = PullConnection(settings, _STREAM, durable)
+    info = ask(connection.link, settings, f"CONSUMER.INFO.{_STREAM}.{durable}")
     if (info["ack_floor"]["stream_seq"], info["num_ack_pending"]) != (count, 0):
         raise RuntimeError(f"not all of {count} are acknowledged: {info['ack_floor']}")
-    ask(puller.link, settings, f"CONSUMER.DELETE.{_STREAM}.{durable}")
-    puller.close()
+    ask(connection.link, settings, f"CONSUMER.DELETE.{_STREAM}.{durable}")
+    connection.close()
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""Drives the balanced flavor as Spark does, without its engine, and looks at its consumer."""
+"""Calls the balanced flavor as Spark does, without Spark's engine, and inspects its consumer."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DURABLE = "spark"
 
 
 def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> Driver:
-    """A reader on the durable ``spark``, unless ``durable_name`` says otherwise."""
+    """Return a driver on the consumer ``spark``, unless ``durable_name`` names another."""
     short = {"stream_name": stream, "durable_name": DURABLE, **short}
     return Driver(options(url, **short), schema, DefaultSource)
 
 
 def durable(admin: Admin, stream: str, name: str = DURABLE, **config: Any) -> None:
-    """Make a pull consumer, as somebody else would."""
+    """Create a pull consumer, as another client would."""
     config = {"ack_policy": AckPolicy.EXPLICIT, "ack_wait": 30, **config}
     admin.run(admin.js.add_consumer(stream, ConsumerConfig(durable_name=name, **config)))
 
 
 def follow(driver: Driver, position: dict[str, Any], count: int) -> list[Row]:
-    """Run batches until ``count`` rows have come, and acknowledge them."""
+    """Return ``count`` rows or more, batch by batch, and acknowledge them."""
     rows: list[Row] = []
     deadline = time.monotonic() + 30
     while len(rows) < count:
@@ -43,11 +43,12 @@ def follow(driver: Driver, position: dict[str, Any], count: int) -> list[Row]:
 
 
 def consumer(admin: Admin, stream: str, durable: str = DURABLE) -> ConsumerInfo:
+    """Return the consumer's state on the server."""
     return admin.run(admin.js.consumer_info(stream, durable))
 
 
 def is_settled(admin: Admin, stream: str, durable: str = DURABLE) -> bool:
-    """Whether all of the stream is acknowledged: floor at its end, and nothing pending."""
+    """Return whether the whole stream is acknowledged: floor at its end, nothing pending."""
     info, last = consumer(admin, stream, durable), admin.info(stream).state.last_seq
     assert info.ack_floor is not None
     return (info.ack_floor.stream_seq, info.num_ack_pending, info.num_pending) == (last, 0, 0)

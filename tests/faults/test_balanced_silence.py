@@ -41,7 +41,7 @@ def test_heartbeats_find_another_way_when_their_connection_falls_silent(
             others += drain(other, first)
         assert numbers(others) == []
         assert consumer(admin, stream).num_redelivered == 0
-        told = [each for each in caplog.records if "telling the server again" in each.message]
+        told = [each for each in caplog.records if "retrying now" in each.message]
         assert told, "the silence was noticed"
         driver.latest(end)
     assert is_settled(admin, stream)

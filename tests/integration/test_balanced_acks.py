@@ -1,4 +1,4 @@
-"""The balanced flavor: when messages are acknowledged, and what comes again."""
+"""The balanced flavor: when messages are acknowledged, and which are redelivered."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pyspark.sql.datasource import CaseInsensitiveDict
 from nats_spark_common import DataLossError, NatsSettings, OptionError
 from nats_spark_common.embedded import EmbeddedServer
 from pyspark_nats_balanced import DefaultSource
-from pyspark_nats_balanced.acks import DONE, confirm
-from pyspark_nats_balanced.pull import Puller
+from pyspark_nats_balanced.acks import ACK, send_acks
+from pyspark_nats_balanced.pull_connection import PullConnection
 
 from .._support.admin import Admin, wait_until
 from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
@@ -52,7 +52,7 @@ def test_commit_acknowledges_as_well(
         assert is_settled(admin, stream)
 
 
-def test_a_batch_that_was_committed_and_not_acknowledged_is_settled_from_the_checkpoint(
+def test_a_committed_batch_without_acks_is_acknowledged_from_the_checkpoint(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -83,7 +83,7 @@ def test_a_batch_that_was_logged_and_not_committed_is_the_same_in_the_next_run(
     assert is_settled(server_admin, stream)
 
 
-def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wait(
+def test_messages_that_were_pulled_and_not_logged_are_redelivered_after_the_ack_wait(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -93,7 +93,8 @@ def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wai
     driver.latest(position)
     query = driver.reader._running
     assert query is not None
-    query._keeper.close()  # as if the process were gone: no heartbeats, and nothing given back
+    # As if the process were killed: no heartbeats, and nothing given back.
+    query._puller.heartbeats.close()
     with start(server.url, stream) as other:
         rows = follow(other, position, 100)
     assert sorted(numbers(rows)) == list(range(1, 101))
@@ -101,7 +102,7 @@ def test_messages_that_were_pulled_and_never_logged_come_again_after_the_ack_wai
     assert is_settled(server_admin, stream)
 
 
-def test_a_clean_stop_gives_back_what_was_pulled_and_never_logged(
+def test_a_clean_stop_gives_back_messages_that_were_not_logged(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -114,7 +115,7 @@ def test_a_clean_stop_gives_back_what_was_pulled_and_never_logged(
     assert {row["delivered"] for row in rows} == {2}
 
 
-def test_a_clean_stop_keeps_what_stands_in_the_checkpoint(
+def test_a_clean_stop_keeps_logged_messages(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -126,7 +127,7 @@ def test_a_clean_stop_keeps_what_stands_in_the_checkpoint(
     assert consumer(admin, stream).num_ack_pending == 100
 
 
-def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
+def test_redelivered_committed_messages_are_acknowledged_and_not_emitted(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -136,7 +137,7 @@ def test_committed_messages_that_come_again_are_acknowledged_and_not_emitted(
         end, rows = batch(driver, position)
         position = driver.latest(end)
         assert position == end
-        # The consumer is put back to its beginning, as by a server that lost its last state.
+        # The consumer starts from the beginning, as on a server that lost its last state.
         server_admin.run(server_admin.js.delete_consumer(stream, DURABLE))
         durable(server_admin, stream)
         server_admin.fill(stream, 20)
@@ -162,7 +163,7 @@ def test_the_checkpoint_remembers_what_was_committed_long_ago(
     assert is_settled(admin, stream)
 
 
-def test_messages_in_work_are_not_delivered_to_others(
+def test_messages_in_progress_are_not_redelivered_to_others(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -190,15 +191,15 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     admin.fill(stream, 100)
     driver = start(nats_server.url, stream, max_messages_per_trigger="60")
     end, rows = batch(driver, driver.initial())
-    driver.latest(end)  # pulled, and then the process is gone
-    driver.reader._running._keeper.close()
+    driver.latest(end)  # pulled, and then the process is killed
+    driver.reader._running._puller.heartbeats.close()
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         rows += drain(driver, end)
     assert numbers(rows) == list(range(1, 101))
     assert is_settled(admin, stream)
 
 
-def test_the_reset_comes_after_a_batch_that_is_replayed(
+def test_the_reset_comes_after_a_replayed_batch(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -208,8 +209,8 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
     end, rows = batch(driver, position)  # logged
     with start(nats_server.url, stream, max_messages_per_trigger="60") as other:
         other.latest(other.initial())
-        other.reader._running._keeper.close()
-        other.reader._running = None  # pulled, and then the process is gone
+        other.reader._running._puller.heartbeats.close()
+        other.reader._running = None  # pulled, and then the process is killed
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         assert driver.rows(position, end) == rows
         rows += drain(driver, end)
@@ -218,14 +219,14 @@ def test_the_reset_comes_after_a_batch_that_is_replayed(
 
 
 @pytest.mark.parametrize("owns", [True, False])
-def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
+def test_a_checkpoint_that_has_lost_its_last_batch_is_reported(
     nats_server: EmbeddedServer,
     admin: Admin,
     stream: str,
     owns: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Sinks that remember numbers of batches would pass over what comes under them now."""
+    """Sinks that remember batch numbers would skip the next batches."""
     admin.create_stream(stream, retention="workqueue")
     admin.fill(stream, 100)
     short = {"max_messages_per_trigger": "40", "reset_on_start": str(owns).lower()}
@@ -234,7 +235,7 @@ def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
         second, _ = batch(driver, first)
         driver.latest(second)  # acknowledged
     with start(nats_server.url, stream, **short) as again:
-        words = r"done up to sequence 80, but this checkpoint only up to 40"
+        words = r"acknowledged up to sequence 80, but this checkpoint only up to 40"
         if owns:
             with pytest.raises(DataLossError, match=words):
                 again.latest(first)
@@ -245,7 +246,7 @@ def test_a_checkpoint_that_has_lost_its_last_batch_is_told_of(
 
 @pytest.mark.parametrize("retention", ["limits", "workqueue", "interest"])
 @pytest.mark.parametrize("subjects", [">", "0"])
-def test_a_checkpoint_that_knows_all_is_not_complained_of(
+def test_a_complete_checkpoint_is_not_reported(
     nats_server: EmbeddedServer,
     admin: Admin,
     stream: str,
@@ -253,7 +254,7 @@ def test_a_checkpoint_that_knows_all_is_not_complained_of(
     subjects: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nor if messages that the consumer does not want, or that nobody read, are gone."""
+    """Not even if messages that the consumer filters out, or that no one read, were removed."""
     admin.create_stream(stream, retention=retention)
     short = {"stream_subjects": f"{stream}.{subjects}", "reset_on_start": "true"}
     with start(nats_server.url, stream, **short) as driver:
@@ -269,7 +270,9 @@ def test_a_checkpoint_that_knows_all_is_not_complained_of(
     assert "only up to" not in caplog.text
 
 
-def test_a_reset_needs_a_server_that_knows_it(old_nats_server: EmbeddedServer, stream: str) -> None:
+def test_a_reset_needs_a_server_that_supports_it(
+    old_nats_server: EmbeddedServer, stream: str
+) -> None:
     short = {"stream_name": stream, "durable_name": DURABLE, "reset_on_start": "true"}
     source = DefaultSource(CaseInsensitiveDict(options(old_nats_server.url, **short)))
     with pytest.raises(OptionError, match=r"nats\.reset\.on\.start=true needs .* 2\.14"):
@@ -294,7 +297,7 @@ def test_without_acks_the_server_forgets_what_it_delivered(
 
 
 def advisories(admin: Admin, stream: str) -> Callable[[], set[int]]:
-    """The sequences of the messages that the server has given up, from now on."""
+    """Return a function that returns the sequences that the server has given up since."""
     seen: set[int] = set()
 
     async def note(message: Msg) -> None:
@@ -315,14 +318,13 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     with start(server.url, stream, max_messages_per_trigger="60") as driver:
         position = driver.initial()
         end, first = batch(driver, position)
-    # Down for longer than the ack wait; whoever asks now gets none of the sixty.
+    # Down for longer than the ack wait: others get none of the sixty.
     with start(server.url, stream) as other:
         assert numbers(drain(other)) == list(range(61, 101))
         given_up = advisories(server_admin, stream)
         wait_until(lambda: drain(other) == [] and len(given_up()) == 60)
-    server_admin.fill(
-        stream, 1
-    )  # a server that has given up messages moves its floor at a next ack
+    # A server that has given up messages moves its ack floor with the next ack.
+    server_admin.fill(stream, 1)
     with start(server.url, stream) as driver:
         again = driver.rows(position, end)
         rest = drain(driver, end)
@@ -333,7 +335,7 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     assert server_admin.info(stream).state.messages == left
 
 
-def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) -> None:
+def test_acks_are_confirmed_after_the_server_has_processed_them(stream: str) -> None:
     with EmbeddedServer() as server:
         admin = Admin(server.url)
         admin.create_stream(stream)
@@ -342,13 +344,13 @@ def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) ->
         settings = NatsSettings.from_options(
             options(server.url, stream_name=stream, durable_name=DURABLE)
         )
-        puller = Puller(settings, stream, DURABLE)
-        pulled = puller.pull(100, None, 1.0)
+        connection = PullConnection(settings, stream, DURABLE)
+        pulled = connection.pull(100, None, 1.0)
         os.kill(server.pid, signal.SIGSTOP)
         done = threading.Event()
 
         def acknowledge() -> None:
-            confirm(puller.link, pulled.ack_prefix, pulled.deliveries, DONE, 20.0)
+            send_acks(connection.link, pulled.ack_prefix, pulled.deliveries, ACK, 20.0)
             done.set()
 
         thread = threading.Thread(target=acknowledge)
@@ -360,5 +362,5 @@ def test_confirmed_means_that_the_server_has_worked_off_the_acks(stream: str) ->
         thread.join(20)
         assert done.is_set()
         assert is_settled(admin, stream)
-        puller.close()
+        connection.close()
         admin.close()

@@ -1,4 +1,4 @@
-"""The balanced flavor: how much a batch takes, and how long it waits."""
+"""The balanced flavor: how large a batch is, and how long it waits for messages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_batch_is_bounded_in_bytes_by_the_mean_size(
         assert 80 <= len(rows) <= 100
 
 
-def test_a_batch_is_no_larger_than_what_may_await_acks(
+def test_a_batch_is_no_larger_than_max_ack_pending(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -66,7 +66,7 @@ def test_a_batch_is_no_larger_than_what_may_await_acks(
     assert is_settled(server_admin, stream)
 
 
-def test_a_shared_limit_of_pending_acks_holds_up_nobody_for_long(
+def test_a_shared_max_ack_pending_delays_no_member_for_long(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -79,12 +79,12 @@ def test_a_shared_limit_of_pending_acks_holds_up_nobody_for_long(
         end, ours = batch(one, one.initial())
         their_end, theirs = batch(two, two.initial())
         assert (len(ours), len(theirs)) == (20, 10)
-        assert batch(two, their_end)[0] != their_end  # its own ten are acknowledged
+        assert batch(two, their_end)[0] != their_end  # its ten messages are acknowledged
         assert one.latest(end) != end
     assert sorted(numbers(ours + theirs)) == list(range(1, 31))
 
 
-def test_a_batch_waits_for_enough_messages_but_not_for_ever(
+def test_a_batch_waits_for_enough_messages_but_not_forever(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -101,36 +101,36 @@ def test_a_batch_waits_for_enough_messages_but_not_for_ever(
 def test_an_idle_reader_leaves_no_pull_at_the_server(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
-    """It would take messages for a reader that may be dead by then."""
+    """It would receive messages for a reader that may have been killed."""
     server_admin.create_stream(stream)
     with start(server.url, stream, poll_interval="300ms") as driver:
         position = driver.initial()
         threading.Timer(0.1, server_admin.fill, (stream, 5)).start()
-        assert driver.latest(position) == position  # asks, and then pauses
+        assert driver.latest(position) == position  # polls, and then pauses
         wait_until(lambda: consumer(server_admin, stream).num_pending == 5)
         assert consumer(server_admin, stream).num_waiting == 0
         assert numbers(drain(driver, position)) == [1, 2, 3, 4, 5]
 
 
-def test_after_the_idle_timeout_the_server_is_not_asked_any_more(
+def test_polling_stops_after_the_idle_timeout(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
     with start(nats_server.url, stream, idle_timeout_minutes="0.005") as driver:  # 300 ms
         position = driver.initial()
 
-        def asleep() -> bool:
+        def timed_out() -> bool:
             assert driver.latest(position) == position
-            return driver.reader._running.limits.asleep
+            return driver.reader._running.limits.timed_out
 
-        wait_until(asleep)
+        wait_until(timed_out)
         admin.fill(stream, 5)
         assert driver.latest(position) == position
     assert consumer(admin, stream).num_pending == 5
 
 
 @pytest.mark.parametrize(("listeners", "tasks"), [("1", 1), ("3", 3), ("200", 100)])
-def test_listeners_are_the_tasks_that_share_a_batch(
+def test_listeners_are_the_tasks_of_a_batch(
     nats_server: EmbeddedServer, admin: Admin, stream: str, listeners: str, tasks: int
 ) -> None:
     admin.create_stream(stream)
@@ -143,7 +143,7 @@ def test_listeners_are_the_tasks_that_share_a_batch(
     assert numbers([row for rows in shares for row in rows]) == list(range(1, 101))
 
 
-def test_available_now_ends_with_what_was_there(
+def test_available_now_ends_with_the_messages_available_at_its_start(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -183,7 +183,7 @@ def test_the_progress_shows_the_consumer(
         }
 
 
-def test_a_query_to_the_present_end_passes_over_what_it_has_committed(
+def test_available_now_skips_committed_messages(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -200,7 +200,7 @@ def test_a_query_to_the_present_end_passes_over_what_it_has_committed(
         assert numbers(drain(driver, end)) == list(range(501, 1_001))
 
 
-def test_a_batch_longer_than_the_idle_timeout_puts_nobody_to_sleep(
+def test_a_batch_longer_than_the_idle_timeout_does_not_stop_polling(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)

@@ -1,4 +1,4 @@
-"""The balanced flavor in whole streaming queries: Spark's engine, a checkpoint, a real sink."""
+"""The balanced flavor in complete streaming queries, with a checkpoint and a file sink."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def source(spark: SparkSession, url: str, stream: str, **short: str) -> DataFram
     return spark.readStream.format("nats-balanced").options(**options(url, **short)).load()
 
 
-def test_a_query_to_the_present_end_reads_everything_once_and_acknowledges_it(
+def test_available_now_reads_everything_once_and_acknowledges_it(
     spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
 ) -> None:
     server_admin.create_stream(stream)
@@ -52,7 +52,7 @@ def test_an_idle_query_acknowledges_its_last_batch(
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.09])
-def test_what_comes_after_a_stop_is_left_for_others(
+def test_messages_after_a_stop_are_left_for_others(
     spark: SparkSession,
     nats_server: EmbeddedServer,
     admin: Admin,
@@ -84,7 +84,7 @@ def test_a_batch_that_takes_five_ack_waits_is_delivered_once(
 
     def work(frame: DataFrame, _: int) -> None:
         batches.append([row.streamSeq for row in frame.select("streamSeq").collect()])
-        time.sleep(5.0)  # work that takes its time
+        time.sleep(5.0)  # slow work
 
     frame = source(spark, nats_server.url, stream, msg_ack_wait_secs="1")
     query = (
@@ -159,7 +159,7 @@ def test_the_lag_is_in_the_progress(
     ] == [(40, 60), (0, 40)]
 
 
-def test_the_source_is_found_and_its_mistakes_are_told_at_load(
+def test_the_source_is_found_and_reports_mistakes_at_load(
     spark: SparkSession, nats_server: EmbeddedServer, stream: str
 ) -> None:
     with pytest.raises(Exception, match=r"nats\.durable\.name is not set"):
@@ -168,7 +168,7 @@ def test_the_source_is_found_and_its_mistakes_are_told_at_load(
         ).load()
 
 
-def test_it_writes_as_every_flavor_does(
+def test_it_writes_like_every_flavor(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)

@@ -1,4 +1,4 @@
-"""The balanced flavor: every message once, whatever the stream."""
+"""The balanced flavor: every message once, from any stream."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_rows_have_the_columns_of_every_flavor_and_what_the_consumer_knows(
     }
 
 
-def test_a_schema_of_ones_own_is_a_projection(
+def test_a_user_schema_is_a_projection(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -76,10 +76,10 @@ def test_a_schema_of_ones_own_is_a_projection(
 
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["alone", "mirrored"])
-def test_rows_of_a_task_ascend_however_each_was_read(
+def test_rows_of_a_task_are_ordered_however_each_was_read(
     nats_server: EmbeddedServer, admin: Admin, stream: str, mirrored: bool
 ) -> None:
-    """Single messages before, between and behind ranges, and what only the leader has."""
+    """Single messages before, between and after ranges, and some that only the leader has."""
     admin.create_stream(stream)
     wanted = []
     for count, subject in [(1, "rare"), (1_500, "x"), (400, "rare"), (1_500, "x"), (1, "rare")] * 2:
@@ -111,7 +111,7 @@ def test_filter_subjects_choose_the_messages(
     assert [row["subject"] for row in rows] == wanted * 3
 
 
-def test_several_filter_subjects_need_a_server_that_knows_them(
+def test_several_filter_subjects_need_a_server_that_supports_them(
     old_nats_server: EmbeddedServer, stream: str
 ) -> None:
     admin = Admin(old_nats_server.url)
@@ -135,7 +135,7 @@ def test_every_message_is_read_once_and_acknowledged_in_a_cluster() -> None:
             admin.create_stream(stream, num_replicas=3, retention=retention)
             admin.fill(stream, 5_000)
             with start(servers[0].url, stream) as driver:
-                driver.latest(driver.initial())  # everything is pulled, and given back whole
+                driver.latest(driver.initial())  # everything is pulled, and given back
             rows = []
             for server in servers:
                 with start(server.url, stream, max_messages_per_trigger="700") as driver:

@@ -1,4 +1,4 @@
-"""The balanced flavor: several members of one durable, and messages that go away."""
+"""The balanced flavor: several members of one consumer, and messages that are removed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_query_shares_a_durable_with_a_plain_client(
     wait_until(lambda: is_settled(server_admin, stream))
 
 
-def test_messages_that_alternate_with_another_member_s_are_read_exactly(
+def test_messages_that_alternate_with_those_of_another_member_are_read_exactly(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -91,7 +91,7 @@ def test_messages_that_alternate_with_another_member_s_are_read_exactly(
 
 
 @pytest.mark.parametrize("retention", [RetentionPolicy.LIMITS, RetentionPolicy.WORK_QUEUE])
-def test_messages_purged_after_they_were_planned_are_loss(
+def test_messages_purged_after_planning_are_data_loss(
     server: EmbeddedServer, server_admin: Admin, stream: str, retention: RetentionPolicy
 ) -> None:
     server_admin.create_stream(stream, retention=retention)
@@ -105,7 +105,7 @@ def test_messages_purged_after_they_were_planned_are_loss(
             driver.rows(position, end)
 
 
-def test_where_loss_is_accepted_the_rest_of_a_purged_batch_is_read_and_acknowledged(
+def test_with_data_loss_accepted_the_rest_of_a_purged_batch_is_read_and_acknowledged(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream)
@@ -120,7 +120,7 @@ def test_where_loss_is_accepted_the_rest_of_a_purged_batch_is_read_and_acknowled
     assert is_settled(server_admin, stream)
 
 
-def test_a_message_deleted_after_it_was_planned_is_loss(
+def test_a_message_deleted_after_planning_is_data_loss(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -129,11 +129,11 @@ def test_a_message_deleted_after_it_was_planned_is_loss(
         position = driver.initial()
         end = driver.latest(position)
         admin.delete_message(stream, 50)
-        with pytest.raises(DataLossError, match="message 50 of the batch were removed"):
+        with pytest.raises(DataLossError, match="message 50 of the batch was removed"):
             driver.rows(position, end)
 
 
-def test_what_another_member_has_acknowledged_meanwhile_is_no_loss(
+def test_messages_acknowledged_by_another_member_meanwhile_are_no_data_loss(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     server_admin.create_stream(stream, retention=RetentionPolicy.WORK_QUEUE)
@@ -144,13 +144,13 @@ def test_what_another_member_has_acknowledged_meanwhile_is_no_loss(
     with start(server.url, stream) as other:  # takes over after the ack wait
         taken = follow(other, other.initial(), 100)
     assert numbers(taken) == numbers(rows)
-    with start(server.url, stream) as driver:  # the first one comes back
+    with start(server.url, stream) as driver:  # the first one restarts
         assert driver.rows(position, end) == []
         assert drain(driver, end) == []
     assert is_settled(server_admin, stream)
 
 
-def test_messages_that_gave_way_to_newer_ones_of_their_subject_are_no_loss(
+def test_messages_replaced_by_newer_ones_of_their_subject_are_no_data_loss(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream, max_msgs_per_subject=1)

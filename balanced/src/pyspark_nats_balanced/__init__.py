@@ -1,7 +1,11 @@
-"""Spark data source ``nats-balanced``: a durable JetStream consumer that keeps the position.
+"""Spark data source ``nats-balanced``: a durable JetStream consumer holds the position.
 
-Spark finds the source by itself, because the package's name begins with ``pyspark_`` and it exports
-``DefaultSource``: ``spark.readStream.format("nats-balanced")`` works without a register call.
+Spark finds the source without registration, because the package's name starts with ``pyspark_`` and
+it exports ``DefaultSource``.
+
+Start with `query`: it plans batches and acknowledges them. `consumer` creates or checks the
+consumer, `consumer_watch` compares it with the checkpoint, `batch_puller` pulls messages, `offset`
+is what Spark logs, and `read_messages` runs in tasks.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""Telling a durable consumer of its messages: done, in work, or to be delivered again.
+"""Acknowledgements of delivered messages: ``+ACK``, in progress (``+WPI``), or ``-NAK``.
 
-The server finds a message that awaits its ack by its stream sequence, so that whoever knows it can
-acknowledge the message, after a restart and a redelivery too. A ``-NAK`` must name the consumer
-sequence of a delivery above the ack floor as well.
+The server finds a message that awaits its ack by its stream sequence. So a message can be
+acknowledged after a restart and a redelivery too. A ``-NAK`` must also name the consumer sequence
+of a delivery above the ack floor.
 
 Source: NATS docs, "JetStream wire API Reference" (Acknowledging Messages), ADR-15.
 """
@@ -16,39 +16,42 @@ from nats_spark_common.protocol.operations import header_status
 
 from .deliveries import Deliveries
 
-DONE = "+ACK"
+ACK = "+ACK"
 IN_PROGRESS = "+WPI"
-NOT_NOW = "-NAK"
+NAK = "-NAK"
 
-#: Messages between two confirmations: what the server works off well within a request's timeout.
+#: Acks between two confirmations: the server processes them well within a request's timeout.
 _CONFIRMED_EVERY = 20_000
 
 
-def confirm(
-    link: Connection, prefix: str, deliveries: Deliveries, word: str, timeout: float
+def send_acks(
+    link: Connection, prefix: str, deliveries: Deliveries, kind: str, timeout: float
 ) -> None:
-    """Send ``word`` for each message and wait until the server has taken them all.
+    """Send an ack for each message and wait until the server has processed them all.
 
-    The server works off one connection's acks in their order, so a confirmed one says that those
-    before it are done as well. It never confirms a sequence that the consumer has not reached.
+    The server processes the acks of one connection in order, so the confirmation of one covers
+    those before it. It never confirms a sequence that the consumer has not delivered.
 
     Args:
-        prefix: what the ack subjects begin with, without the last dot.
-        timeout: seconds for the server to confirm.
+        prefix: start of the ack subjects, without the last dot.
+        kind: `ACK`, `IN_PROGRESS` or `NAK`.
+        timeout: seconds to wait for a confirmation.
 
     Raises:
-        JetStreamUnavailableError: nobody takes the acks: the consumer is gone, or its server.
-        TimeoutExpiredError, ConnectError: as `Connection.request`.
+        JetStreamUnavailableError: nothing subscribes to the acks: the consumer or its server is
+            gone.
+        TimeoutExpiredError, ConnectError: as `Connection.request` does.
     """
     for start in range(0, len(deliveries), _CONFIRMED_EVERY):
         part = deliveries.select(slice(start, start + _CONFIRMED_EVERY))
         *unconfirmed, last = _subjects(prefix, part)
-        _send(link, unconfirmed, word)
-        reply = link.request(last, word.encode(), timeout)
+        _publish(link, unconfirmed, kind)
+        reply = link.request(last, kind.encode(), timeout)
         if reply.header and header_status(reply.header)[0] == NO_RESPONDERS:
             raise JetStreamUnavailableError(
-                f"nobody takes the acks at {prefix}.>: the consumer is gone, or its server, or "
-                "these subjects are not imported into this account"
+                f"no responders for acks at {prefix}.>: the consumer was deleted, its server is "
+                "down, or this account does not import these subjects; check the consumer with "
+                "'nats consumer info'"
             )
 
 
@@ -62,6 +65,6 @@ def _subjects(prefix: str, deliveries: Deliveries) -> list[str]:
     return [f"{prefix}.{count}.{seq}.{consumer_seq}.0.0" for count, seq, consumer_seq in numbers]
 
 
-def _send(link: Connection, subjects: list[str], word: str) -> None:
-    tail = f" {len(word)}\r\n{word}\r\n"
+def _publish(link: Connection, subjects: list[str], kind: str) -> None:
+    tail = f" {len(kind)}\r\n{kind}\r\n"
     link.send("".join([f"PUB {subject}{tail}" for subject in subjects]).encode())

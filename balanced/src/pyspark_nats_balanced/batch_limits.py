@@ -1,24 +1,24 @@
-"""How much of what the consumer has goes into the next batch. No server in sight: time comes in."""
+"""How many messages the next batch takes. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.admission import Pace, worth_a_batch
 
-from .consumer import ConsumerInfo
+from .consumer_info import ConsumerInfo
 
-#: Heartbeats a second that a server is asked to take. A batch that would need more, because its
-#: consumer redelivers so soon, is made smaller.
-_BEATS_PER_SECOND = 100_000
+#: Maximum heartbeats per second. A batch that would need more, because of a very short ack wait, is
+#: made smaller.
+_MAX_BEATS_PER_SECOND = 100_000
 
 
 class BatchLimits:
-    """The limits of a query's batches, and what it knows of the time between them.
+    """The limits of a query's batches, from the options and from the times of earlier batches.
 
     Attributes:
-        available_now: end with what is there when the query starts.
-        budget: messages that an ``availableNow`` query may still pull; None before it is known.
-        asleep: ``nats.idle.timeout.minutes`` have passed without a message.
+        available_now: whether the query ends with the messages available at its start.
+        budget: messages that an ``availableNow`` query may still pull; None until it is known.
+        timed_out: whether ``nats.idle.timeout.minutes`` have passed without a message.
     """
 
     def __init__(self, settings: NatsSettings, now: float) -> None:
@@ -28,65 +28,71 @@ class BatchLimits:
         self._last_batch = self._last_message = now
         self.available_now = False
         self.budget: int | None = None
-        self.asleep = False
+        self.timed_out = False
 
     @property
     def needs_info(self) -> bool:
-        """Whether `limit` looks at the consumer's state, which costs a request."""
+        """Return whether `limit` needs the consumer's current state, which costs a request."""
         return (self.available_now and self.budget is None) or bool(
             self._settings.min_messages_per_trigger and not self.available_now
         )
 
     def limit(
-        self, info: ConsumerInfo, mean_size: float, beat: float | None, unlimited: bool, now: float
+        self,
+        info: ConsumerInfo,
+        mean_size: float,
+        beat_interval: float | None,
+        unlimited: bool,
+        now: float,
     ) -> int:
-        """Most messages of the next batch; 0 where there is to be none yet.
+        """Return the maximum messages of the next batch; 0 if it must wait.
 
         Args:
-            mean_size: of the stream's messages in bytes; 0 where it is not known.
-            beat: seconds between two heartbeats for a message; None without acks.
-            unlimited: Spark wants everything at once (``Trigger.Once``).
+            mean_size: mean size of the stream's messages in bytes; 0 if unknown.
+            beat_interval: seconds between two heartbeats for a message; None without acks.
+            unlimited: take all messages at once (``Trigger.Once``).
+            now: seconds on a steady clock, here and in the other methods.
         """
         settings = self._settings
         if unlimited:
             return info.pending + info.ack_pending
-        most = settings.max_messages_per_trigger or 1
+        limit = settings.max_messages_per_trigger or 1
         if self._pace:
-            most = min(most, self._pace.limit)
+            limit = min(limit, self._pace.limit)
         if settings.max_bytes_per_trigger and mean_size:
-            most = min(most, max(1, int(settings.max_bytes_per_trigger / mean_size)))
-        if beat is not None:
-            most = min(most, max(1, int(beat * _BEATS_PER_SECOND)))
+            limit = min(limit, max(1, int(settings.max_bytes_per_trigger / mean_size)))
+        if beat_interval is not None:
+            limit = min(limit, max(1, int(beat_interval * _MAX_BEATS_PER_SECOND)))
         if info.max_ack_pending:
-            most = min(most, info.max_ack_pending)
+            limit = min(limit, info.max_ack_pending)
         if self.available_now:
             if self.budget is None:
                 self.budget = info.pending + info.ack_pending
-            return min(most, self.budget)
-        if self.asleep:
+            return min(limit, self.budget)
+        if self.timed_out:
             return 0
-        least, delay = settings.min_messages_per_trigger, settings.max_trigger_delay
-        if least:
+        minimum, delay = settings.min_messages_per_trigger, settings.max_trigger_delay
+        if minimum:
             count = info.pending + info.redelivered
-            if not worth_a_batch(count, least, now - self._last_batch, delay):
+            if not worth_a_batch(count, minimum, now - self._last_batch, delay):
                 return 0
-        return most
+        return limit
 
-    def pulled(self, raw: int, fresh: int, now: float) -> None:
-        """A batch of ``fresh`` new messages out of ``raw`` pulled ones; of none, perhaps."""
+    def pulled(self, pulled: int, new: int, now: float) -> None:
+        """Note how many messages were pulled for a batch, and how many of them are new."""
         if self.budget is not None:
-            self.budget = max(0, self.budget - raw)
-        if fresh:
+            self.budget = max(0, self.budget - pulled)
+        if new:
             self._last_batch = now
             if self._pace:
-                self._pace.begin(fresh, now)
-        if raw:
+                self._pace.begin(new, now)
+        if pulled:
             self._last_message = now
         idle = self._settings.idle_timeout_minutes
-        self.asleep = bool(idle and not raw and now - self._last_message > idle)
+        self.timed_out = bool(idle and not pulled and now - self._last_message > idle)
 
     def committed(self, now: float) -> None:
-        """The last batch is done."""
+        """Note that the last batch was committed."""
         self._last_message = now
         if self._pace:
             self._pace.finish(now)

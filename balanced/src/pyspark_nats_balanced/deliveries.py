@@ -1,4 +1,4 @@
-"""Messages as the durable consumer delivered them, without their payloads. Pure."""
+"""Messages delivered by the durable consumer, without their payloads. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .packed_columns import pack, unpack, unzigzag, zigzag
 
 @dataclass(frozen=True)
 class Deliveries:
-    """Messages of one stream, each once, in the order of their stream sequences.
+    """Messages of one stream, each once, ordered by stream sequence.
 
     Attributes:
         seqs: stream sequences.
-        consumer_seqs: the consumer's own numbers of the deliveries.
-        counts: how often each had been delivered by then, this delivery included.
+        consumer_seqs: consumer sequences of the deliveries.
+        counts: how many times each message was delivered, this delivery included.
     """
 
     seqs: Int64s
@@ -30,12 +30,13 @@ class Deliveries:
 
     @staticmethod
     def empty() -> Deliveries:
+        """Return no messages."""
         none = np.zeros(0, np.int64)
         return Deliveries(none, none, none)
 
     @staticmethod
     def joined(parts: Sequence[Deliveries]) -> Deliveries:
-        """Parts one behind the other, as they are."""
+        """Return the parts concatenated, unsorted."""
         return Deliveries(
             *(
                 np.concatenate([np.zeros(0, np.int64), *(getattr(part, name) for part in parts)])
@@ -45,7 +46,7 @@ class Deliveries:
 
     @staticmethod
     def of(parts: Sequence[Deliveries]) -> Deliveries:
-        """Deliveries in any order as one; of a message that came twice, the last delivery."""
+        """Return unordered deliveries as one, with the last delivery of each message."""
         found = Deliveries.joined(parts)
         if (found.seqs[1:] > found.seqs[:-1]).all():
             return found
@@ -57,22 +58,22 @@ class Deliveries:
         return len(self.seqs)
 
     def select(self, which: npt.NDArray[np.bool_] | Int64s | slice) -> Deliveries:
-        """Those that a mask, indices or a slice pick."""
+        """Return the messages that a mask, indices or a slice select."""
         return Deliveries(self.seqs[which], self.consumer_seqs[which], self.counts[which])
 
     def split(self, pieces: int) -> list[Deliveries]:
-        """About even pieces, in order; none is empty."""
+        """Return pieces of about equal size, in order, none of them empty."""
         bounds = np.linspace(0, len(self), pieces + 1).astype(int)
         spans = [slice(a, b) for a, b in pairwise(bounds.tolist()) if a < b]
         return [self.select(span) for span in spans]
 
     def pack(self) -> str:
-        """As text for an offset: runs of adjacent messages, and what changes from run to run.
+        """Return the messages as text for an offset: runs of adjacent messages as differences.
 
         A run is a first stream sequence, a length, a first consumer sequence and a count of
-        deliveries. Between runs the consumer's sequence mostly moves on either with the stream's,
-        where others share the consumer, or by one, where a filter passes messages over: what it
-        does otherwise is written, by whichever of the two rules leaves less to write.
+        deliveries. Between runs the consumer sequence mostly advances with the stream sequence, if
+        others share the consumer, or by one, if a filter skips messages. Deviations from one of the
+        two rules are written; the rule with fewer deviations is chosen.
         """
         if not len(self):
             return pack([self.seqs] * 7)
@@ -101,12 +102,12 @@ class Deliveries:
 
     @staticmethod
     def unpack(text: str) -> Deliveries:
-        """What `pack` made. Raises ``ValueError`` for anything else."""
+        """Return what `pack` packed. Raise ``ValueError`` for any other text."""
         along, first, gaps, consumer_first, moves, lengths, counts = unpack(text, 7)
         runs = len(lengths)
-        fitting = (len(first) + len(gaps), len(consumer_first) + len(moves), len(counts))
-        if fitting != (runs, runs, runs) or len(along) != min(runs, 1):
-            raise ValueError("its runs do not fit together")
+        sizes = (len(first) + len(gaps), len(consumer_first) + len(moves), len(counts))
+        if sizes != (runs, runs, runs) or len(along) != min(runs, 1):
+            raise ValueError("its runs are inconsistent")
         if not runs:
             return Deliveries.empty()
         moves = unzigzag(moves) + gaps * int(along[0])

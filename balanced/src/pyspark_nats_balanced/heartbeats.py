@@ -1,4 +1,4 @@
-"""Tells the server, while a batch runs, that its messages are still being worked on."""
+"""Heartbeats for the messages of a running batch, so that the server does not redeliver them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nats_spark_common.connection.connection import Connection
 from nats_spark_common.errors import NatsSparkError, TimeoutExpiredError
 from nats_spark_common.options.settings import NatsSettings
 
-from .acks import IN_PROGRESS, confirm
+from .acks import IN_PROGRESS, send_acks
 from .deliveries import Deliveries
 
 _log = logging.getLogger(__name__)
 
-#: Heartbeats in the time after which the server would deliver a message again.
+#: Heartbeats in each ack wait.
 _BEATS = 3
 
-#: Seconds that a server is given to confirm a heartbeat, at least.
-_LEAST_WAIT = 0.5
+#: Minimum seconds to wait for the confirmation of a heartbeat.
+_MIN_TIMEOUT = 0.5
 
 
 class Heartbeats:
@@ -32,105 +32,112 @@ class Heartbeats:
     """
 
     def __init__(self, settings: NatsSettings, ack_wait: float) -> None:
-        """``ack_wait`` is in seconds; the shortest of the consumer's backoff, if it has one."""
+        """Start the thread.
+
+        Args:
+            ack_wait: seconds; the shortest wait of the consumer's backoff, if it has one.
+        """
         self._settings = settings
         self.interval = ack_wait / _BEATS
         self._held: list[Deliveries] = []
         self._prefix = ""
         self._changed = threading.Condition()
-        self._now = False
-        self._ended = False
+        self._due = False  # whether to send before the interval is over
+        self._closed = False
         self._link: Connection | None = None
-        self._also: tuple[str, ...] = ()
-        self._thread = threading.Thread(target=self._run, name="nats-keeper", daemon=True)
+        self._other_urls: tuple[str, ...] = ()
+        self._thread = threading.Thread(target=self._run, name="nats-heartbeats", daemon=True)
         self._thread.start()
 
-    def pace(self, ack_wait: float) -> None:
-        """The consumer's ack wait is (now) this many seconds."""
+    def set_ack_wait(self, ack_wait: float) -> None:
+        """Adapt the interval to the consumer's ack wait, in seconds."""
         with self._changed:
             self.interval = ack_wait / _BEATS
 
     def hold(self, prefix: str, deliveries: Deliveries, at_once: bool = False) -> None:
-        """Keep messages from being delivered again, until `release`.
+        """Keep messages from being redelivered, until `release`.
 
         Args:
-            prefix: what the subjects of their acks begin with.
-            at_once: send the first heartbeat now; else they were delivered just now.
+            prefix: start of their ack subjects.
+            at_once: send the first heartbeat now, because the messages were not just delivered.
         """
         with self._changed:
             self._prefix = prefix or self._prefix
             self._held.append(deliveries)
-            self._now = self._now or at_once
+            self._due = self._due or at_once
             self._changed.notify()
 
     def held(self) -> tuple[str, Deliveries]:
-        """The held messages, and what the subjects of their acks begin with."""
+        """Return the start of the held messages' ack subjects, and the messages."""
         with self._changed:
             return self._prefix, Deliveries.of(self._held)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Send no more heartbeats for the held messages."""
         with self._changed:
             self._held = []
 
     def close(self) -> None:
         """End the thread."""
         with self._changed:
-            self._ended = True
+            self._closed = True
             self._changed.notify()
         self._thread.join(5.0)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._now or self._ended, self.interval)
-                if self._ended:
+                self._changed.wait_for(lambda: self._due or self._closed, self.interval)
+                if self._closed:
                     break
-                self._now = False
+                self._due = False
             prefix, held = self.held()
             if len(held):
                 self._beat(prefix, held)
-        self._drop()
+        self._disconnect()
 
     def _beat(self, prefix: str, held: Deliveries) -> None:
-        """Tell the server, over a new connection if the present one has gone silent."""
+        """Send a heartbeat for each message; retry once over a new connection."""
         try:
-            self._tell(prefix, held)
-        except NatsSparkError as error:
-            _log.warning("%d messages are in work; telling the server again: %s", len(held), error)
+            self._send(prefix, held)
+        except NatsSparkError as first:
+            _log.warning("heartbeat for %d messages failed: %s; retrying now", len(held), first)
             try:
-                self._tell(prefix, held)
-            except NatsSparkError as again:
+                self._send(prefix, held)
+            except NatsSparkError as error:
                 _log.warning(
-                    "%d messages are in work, of which the server does not know: %s; they "
-                    "may be delivered to others",
+                    "heartbeat for %d messages failed: %s; retrying in %.1f s; the server may "
+                    "deliver these messages to other members meanwhile",
                     len(held),
-                    again,
+                    error,
+                    self.interval,
                 )
-        except Exception:  # nothing may end the heartbeats of a batch that goes on
-            _log.exception("%d messages are in work, but the server was not told", len(held))
+        except Exception:  # a running batch must keep its heartbeats, whatever fails
+            _log.exception(
+                "heartbeat for %d messages failed; retrying in %.1f s", len(held), self.interval
+            )
 
-    def _tell(self, prefix: str, held: Deliveries) -> None:
+    def _send(self, prefix: str, held: Deliveries) -> None:
         try:
             if self._link is None or not self._link.usable():
-                self._drop()
-                self._link = connect(self._hasty(), self._also)
-                self._also = self._link.info.connect_urls
-            # Unconfirmed, they could vanish in a connection whose other end is gone.
-            timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _LEAST_WAIT))
-            confirm(self._link, prefix, held, IN_PROGRESS, timeout)
+                self._disconnect()
+                self._link = connect(self._short_timeouts(), self._other_urls)
+                self._other_urls = self._link.info.connect_urls
+            # Without a confirmation, heartbeats could be lost in a connection to a dead server.
+            timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _MIN_TIMEOUT))
+            send_acks(self._link, prefix, held, IN_PROGRESS, timeout)
         except BaseException as error:
             if self._link is not None and isinstance(error, TimeoutExpiredError):
                 self._link.give_up()
-            self._drop()
+            self._disconnect()
             raise
 
-    def _hasty(self) -> NatsSettings:
-        """The settings, with less patience for a server than there is until the next beat."""
-        patience = min(self._settings.connect_timeout, max(self.interval, _LEAST_WAIT))
-        return self._settings.model_copy(update={"connect_timeout": patience})
+    def _short_timeouts(self) -> NatsSettings:
+        """Return the settings with a connect timeout that ends before the next heartbeat."""
+        timeout = min(self._settings.connect_timeout, max(self.interval, _MIN_TIMEOUT))
+        return self._settings.model_copy(update={"connect_timeout": timeout})
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None

@@ -1,9 +1,9 @@
-"""A batch as it stands in Spark's checkpoint: exactly these messages.
+"""The end of a batch in Spark's checkpoint, with exactly the messages of the batch.
 
 JSON: ``{"v":1,"stream":"ORDERS","created":"…","consumer":"spark","ack":"$JS.ACK.ORDERS.spark",
 "consumerCreated":"…","batch":17,"messages":100000,"newest":1714564800123456789,"runs":"…",
-"done":"…"}``. ``runs`` are the messages of the batch that ends here, `Deliveries.pack`; ``done``
-what the query had committed before, `Intervals.pack`.
+"done":"…"}``. ``runs`` are the messages of the batch (`Deliveries.pack`), ``done`` those that the
+query had committed before (`Intervals.pack`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .intervals import Intervals
 
 _VERSION = 1
 
-#: Intervals of committed messages that an offset keeps: a batch at least, where no two messages are
-#: adjacent. A consumer of a whole stream that nobody shares needs one for all.
+#: Maximum intervals of committed messages in an offset: at least a batch, even if no two messages
+#: are adjacent. An unshared consumer of a whole stream needs one interval.
 HISTORY = 100_000
 
 
@@ -29,16 +29,16 @@ class Offset:
     """The end of a batch.
 
     Attributes:
-        stream, created: the stream, and its creation time, which tells it from a later one.
-        consumer: the durable's name.
-        ack_prefix: what the subjects of its acks begin with, without the last dot.
+        stream, created: the stream, and its creation time, which differs if it is recreated.
+        consumer: name of the durable consumer.
+        ack_prefix: start of its ack subjects, without the last dot.
         batch: number of the batch in this checkpoint, from 1; 0 is the start of the query.
         deliveries: the messages of the batch.
-        done: messages that were committed before the batch: the newest of them.
-        consumer_created: creation time of the consumer, as ``created`` is the stream's.
-        newest: when the newest message of this and all batches before was stored, in nanoseconds
-            since the epoch. A message that comes under a committed sequence and is newer than that
-            is another one.
+        done: messages that were committed before the batch; of very many intervals, the newest.
+        consumer_created: creation time of the consumer.
+        newest: when the newest message of this and all earlier batches was stored, in nanoseconds
+            since the epoch. A message under a committed sequence that was stored later is another
+            message.
     """
 
     stream: str
@@ -52,7 +52,7 @@ class Offset:
     newest: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """As Spark logs it."""
+        """Return the offset as Spark logs it."""
         return {
             "v": _VERSION,
             "stream": self.stream,
@@ -69,7 +69,7 @@ class Offset:
 
     @staticmethod
     def from_json(logged: Mapping[str, Any]) -> Offset:
-        """Raises ``OptionError`` where the checkpoint holds something else."""
+        """Return a logged offset. Raise ``OptionError`` if this source has not written it."""
         try:
             if logged["v"] != _VERSION:
                 raise ValueError(f"its version is {logged['v']!r}")
@@ -87,5 +87,5 @@ class Offset:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise OptionError(
                 f"checkpointLocation: the offset {str(logged)[:200]} was not written by this "
-                f"source ({error}): use a checkpoint of its own for each query, or a new one"
+                f"source ({error}): use a separate checkpoint for each query, or a new one"
             ) from error

@@ -1,4 +1,4 @@
-"""Columns of small numbers as short text, for offsets. Pure."""
+"""Columns of integers as compact text, for offsets. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WIDTHS = (1, 2, 4, 8)
 
 
 def pack(columns: Sequence[Int64s]) -> str:
-    """Non-negative numbers, column by column, in few bytes.
+    """Return columns of non-negative integers as compressed text.
 
-    Each column takes the narrowest width that holds it, and is written byte plane by byte plane:
-    one large number among small ones then costs next to nothing once compressed.
+    Each column has the narrowest integer width that fits, and is written byte plane by byte plane:
+    one large number among small ones then adds very little after compression.
     """
     parts = []
     for column in columns:
@@ -29,14 +29,14 @@ def pack(columns: Sequence[Int64s]) -> str:
 
 
 def unpack(text: str, count: int) -> list[Int64s]:
-    """The ``count`` columns that `pack` was given. Raises ``ValueError`` for any other text."""
+    """Return the ``count`` columns that `pack` packed. Raise ``ValueError`` for any other text."""
     inflate = zlib.decompressobj()
     try:
         data = inflate.decompress(base64.b85decode(text))
     except (zlib.error, ValueError) as error:
         raise ValueError(str(error)) from None
     if not inflate.eof or inflate.unused_data:
-        raise ValueError("it does not end where it should")
+        raise ValueError("its compressed data is cut short or followed by other data")
     columns = []
     position = 0
     for _ in range(count):
@@ -54,10 +54,10 @@ def unpack(text: str, count: int) -> list[Int64s]:
 
 
 def zigzag(values: Int64s) -> Int64s:
-    """Signed numbers as non-negative ones, small where they were near zero."""
+    """Return signed integers as non-negative ones, small for values near zero."""
     return np.where(values < 0, -2 * values - 1, 2 * values)
 
 
 def unzigzag(values: Int64s) -> Int64s:
-    """What `zigzag` was given."""
+    """Return the signed integers that `zigzag` encoded."""
     return np.where(values & 1, -(values + 1) // 2, values // 2)

@@ -1,9 +1,9 @@
-"""Reading the messages of a batch in a task: all that were planned, in order, or an error.
+"""Reads the messages of a batch in a task: all that were planned, in order, or an error.
 
-Sequences that lie close together are read as a range, like any other flavor's; those far apart one
-by one. Whatever is missing then is requested from the stream's leader, because the replicas that
-answer direct gets may lag, and mirrors that answer them may lack messages. Rows of a task come in
-sequence order, whichever way each was read.
+Sequences that are close together are read as a range, as in other flavors; those far apart one by
+one. Missing messages are then requested from the stream's leader, because replicas that answer
+direct gets may lag, and mirrors that answer them may lack messages. Rows of a task are in sequence
+order, however each was read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from nats_spark_common.rows.messages import Int64s, Messages, merged
 
 _log = logging.getLogger(__name__)
 
-# What reading costs, in microseconds on the development machine; only the ratios count.
+# Costs of a range, of a sequence in a range, and of a single read, in microseconds on the
+# development machine; only the ratios matter.
 _RANGE, _RANGE_SEQUENCE, _SINGLE = 2_000, 2, 12
 
 
@@ -38,21 +39,21 @@ class Source:
 
     Attributes:
         created: creation time of the stream that the batch was planned on.
-        direct: whether direct gets are answered; else the leader reads each message.
-        ranges: whether direct get batches are answered.
-        elsewhere: whether other members of the consumer may have acknowledged some of the
-            messages, which a stream that is no log removes then.
+        direct: whether the stream answers direct gets; otherwise the leader reads each message.
+        ranges: whether the stream answers direct get batches.
+        acked_elsewhere: whether other members of the consumer may have acknowledged some of the
+            messages, which work queues and interest streams then remove.
     """
 
     stream: str
     created: str
     direct: bool
     ranges: bool
-    elsewhere: bool = False
+    acked_elsewhere: bool = False
 
 
-def plan(seqs: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
-    """The ranges, ends included, in which to read ascending ``seqs``; and those to read singly."""
+def plan_reads(seqs: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
+    """Split ascending ``seqs`` into ranges, ends included, and sequences to read one by one."""
     if not len(seqs):
         return [], seqs
     apart = np.flatnonzero(np.diff(seqs) * _RANGE_SEQUENCE > _RANGE) + 1
@@ -77,26 +78,26 @@ def read_messages(
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
 
     Raises:
-        DataLossError: the stream was recreated; or messages are gone, with
+        DataLossError: the stream was recreated; or messages are missing, with
             ``nats.fail.on.data.loss``.
-        NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
+        NatsSparkError: the last error, after ``nats.retry.count`` + 1 failures in a row.
     """
-    ranges, single = plan(seqs) if source.ranges else ([], seqs)
+    ranges, single = plan_reads(seqs) if source.ranges else ([], seqs)
     missing = np.ones(len(seqs), bool)
-    for messages in _complete(settings, source, seqs, ranges, single, fields):
+    for messages in _read_complete(settings, source, seqs, ranges, single, fields):
         missing[np.searchsorted(seqs, messages.seqs)] = False
         yield messages
     if not missing.any() and not len(single):
-        return  # the ranges have seen to it that the stream is the same
+        return  # reading ranges has checked that the stream is the same
     info = request_with_retry(settings, f"STREAM.INFO.{source.stream}")
     if info["created"] != source.created:
         raise DataLossError(recreated(source.stream, source.created, info["created"]))
     overwritten = int(info["config"].get("max_msgs_per_subject") or 0) > 0
     if missing.any():
-        _tell(settings, source, seqs[missing], overwritten)
+        _report_missing(settings, source, seqs[missing], overwritten)
 
 
-def _complete(
+def _read_complete(
     settings: NatsSettings,
     source: Source,
     seqs: Int64s,
@@ -104,16 +105,16 @@ def _complete(
     single: Int64s,
     fields: frozenset[str],
 ) -> Iterator[Messages]:
-    """`_read`, completed from the leader block by block, so that the order holds."""
-    done = 0  # planned sequences that were read, or that the leader does not have either
-    for messages in _read(settings, source, ranges, single, fields):
+    """Yield what `_read_planned` does, and missing messages from the leader, in sequence order."""
+    done = 0  # planned sequences that were read, or that the leader does not have
+    for messages in _read_planned(settings, source, ranges, single, fields):
         wanted = messages.select(np.isin(messages.seqs, seqs[done:], assume_unique=True))
         if not len(wanted):
             continue
         reached = int(np.searchsorted(seqs, wanted.seqs[-1], "right"))
-        lacking = np.setdiff1d(seqs[done:reached], wanted.seqs, assume_unique=True)
+        missing = np.setdiff1d(seqs[done:reached], wanted.seqs, assume_unique=True)
         done = reached
-        yield merged([wanted, *_from_leader(settings, source, lacking, fields)])
+        yield merged([wanted, *_from_leader(settings, source, missing, fields)])
     yield from _from_leader(settings, source, seqs[done:], fields)
 
 
@@ -121,75 +122,89 @@ def _from_leader(
     settings: NatsSettings, source: Source, seqs: Int64s, fields: frozenset[str]
 ) -> Iterator[Messages]:
     if len(seqs) and (source.direct or source.ranges):
-        yield from _singly(settings, source.stream, seqs, False, fields)
+        yield from _read_single(settings, source.stream, seqs, False, fields)
 
 
-def _read(
+def _read_planned(
     settings: NatsSettings,
     source: Source,
     ranges: list[tuple[int, int]],
     single: Int64s,
     fields: frozenset[str],
 ) -> Iterator[Messages]:
-    """The ranges and the single messages, in sequence order."""
+    """Yield the ranges and the single messages, in sequence order."""
     for first, last in ranges:
         before = single[single < first]
         single = single[single > last]
         if len(before):
-            yield from _singly(settings, source.stream, before, source.direct, fields)
+            yield from _read_single(settings, source.stream, before, source.direct, fields)
         span = StreamRange(source.stream, source.created, first, last)
         yield from read_range(settings, span, fields, tell_loss=False)
     if len(single):
-        yield from _singly(settings, source.stream, single, source.direct, fields)
+        yield from _read_single(settings, source.stream, single, source.direct, fields)
 
 
-def _singly(
+def _read_single(
     settings: NatsSettings, stream: str, seqs: Int64s, direct: bool, fields: frozenset[str]
 ) -> Iterator[Messages]:
-    """`read_singly`, which goes on behind what it has yielded over a new connection."""
+    """Yield single messages; after a failure, continue over a new connection."""
     rest = seqs
-    from_any = direct
+    any_replica = direct
     patience = retry.Patience(settings)
     unanswered = 0  # attempts in a row
 
     def read() -> Iterator[Messages]:
-        nonlocal rest, from_any, unanswered
+        nonlocal rest, any_replica, unanswered
         wait = patience.seconds(unanswered)
         wanted = rest.tolist()
         try:
             with connection(settings) as link:
-                for messages in read_singly(link, settings, stream, wanted, from_any, fields, wait):
+                for messages in read_singly(
+                    link, settings, stream, wanted, any_replica, fields, wait
+                ):
                     unanswered = 0
                     yield messages
                     rest = rest[rest > messages.seqs[-1]]
         except TimeoutExpiredError:
             unanswered += 1
-            # A hanging replica may be asked again, and so may a hanging leader: in turns.
-            from_any = direct and not from_any
+            # A replica or the leader may hang, so attempts alternate between them.
+            any_replica = direct and not any_replica
             raise
 
     yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")
 
 
-def _tell(settings: NatsSettings, source: Source, lost: Int64s, overwritten: bool) -> None:
+def _report_missing(
+    settings: NatsSettings, source: Source, lost: Int64s, overwritten: bool
+) -> None:
+    """Report messages of the batch that the stream no longer has.
+
+    Args:
+        overwritten: whether the stream limits messages per subject, so that newer messages have
+            replaced them.
+
+    Raises ``DataLossError`` if it is data loss, with ``nats.fail.on.data.loss``.
+    """
     first, last = int(lost[0]), int(lost[-1])
-    which = f"message {first}" if len(lost) == 1 else f"{len(lost)} messages from {first} to {last}"
+    one = len(lost) == 1
+    which = f"message {first}" if one else f"{len(lost)} messages from {first} to {last}"
+    were, they = ("was", "it") if one else ("were", "they")
+    which = f"stream {source.stream!r}: {which} of the batch {were}"
     if overwritten:
-        _log.info("stream %r: %s of the batch gave way to newer ones", source.stream, which)
+        _log.info("%s replaced by newer messages of the same subject", which)
         return
-    if source.elsewhere:
+    if source.acked_elsewhere:
         _log.warning(
-            "stream %r: %s of the batch were acknowledged by another member of the consumer, or "
-            "removed, while this query was down; going on",
-            source.stream,
+            "%s acknowledged by another member of the consumer, or removed, while this query was "
+            "down; continuing with the remaining messages",
             which,
         )
         return
-    words = (
-        f"stream {source.stream!r}: {which} of the batch were removed (by a purge, a delete, the "
-        "stream's limits, or another member of the consumer to which they were delivered after "
-        "the ack wait) after they had been delivered and before they were read. Keep messages and "
-        "the ack wait longer than the query can be held up, or set nats.fail.on.data.loss=false "
-        "to go on with what is there"
+    message = (
+        f"{which} removed after delivery and before {they} could be read (by a purge, a delete, "
+        f"the stream's limits, or an ack of another member of the consumer, to which {they} {were} "
+        "redelivered after the ack wait). Keep messages, and set the ack wait, for longer than the "
+        "query can be delayed, or set nats.fail.on.data.loss=false to continue with the remaining "
+        "messages"
     )
-    report_loss(settings, words)
+    report_loss(settings, message)

@@ -1,4 +1,4 @@
-"""A task's share of a batch and how it is read; all of it travels to the executors."""
+"""A task's share of a batch, and how the task reads it. Spark pickles all of it to executors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .read_messages import Source, read_messages
 
 
 class Share(InputPartition):
-    """Some messages of a batch; packed, because they travel through Spark's driver and back."""
+    """The messages of one task; packed, because Spark sends them to the JVM and to executors."""
 
     def __init__(self, source: Source, consumer: str, deliveries: Deliveries) -> None:
         super().__init__(None)
@@ -30,21 +30,21 @@ class Share(InputPartition):
 def read_share(
     settings: NatsSettings, projection: Projection, share: Share
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a share. Raises as `read_messages` and `decompress` do."""
+    """Yield the rows of a share. Raise as `read_messages` and `decompress` do."""
     source, deliveries = share.source, Deliveries.unpack(share.packed)
     constants = {"stream": source.stream, "domain": settings.domain, "consumer": share.consumer}
     for messages in read_messages(settings, source, deliveries.seqs, projection.fields):
-        opened = decompress(
+        decompressed = decompress(
             messages,
             settings.payload_compression,
             settings.payload_on_error,
             source.stream,
             settings.payload_max_decompressed,
         )
-        at = np.searchsorted(deliveries.seqs, opened.seqs)
+        at = np.searchsorted(deliveries.seqs, decompressed.seqs)
         columns = {
-            **opened.columns,
+            **decompressed.columns,
             "consumerSeq": pa.array(deliveries.consumer_seqs[at]),
             "delivered": pa.array(deliveries.counts[at]),
         }
-        yield projection.batch(replace(opened, columns=columns), constants)
+        yield projection.batch(replace(decompressed, columns=columns), constants)

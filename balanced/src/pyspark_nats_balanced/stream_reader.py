@@ -1,4 +1,4 @@
-"""The streaming read: one reader lives with a query in the driver and plans its batches."""
+"""The reader that Spark calls: in the driver to plan batches, in tasks to read them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .share import Share, read_share
 
 
 class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
-    """Fixes the messages of a batch in its offset before any task reads them."""
+    """A streaming read whose offsets contain the messages of each batch before tasks read them."""
 
     def begin_query(self) -> Query:
         return Query(self._settings)
 
     def initialOffset(self) -> dict[str, Any]:
-        return self.query.begin().to_json()
+        return self.query.initial_offset().to_json()
 
     def getDefaultReadLimit(self) -> ReadLimit:
-        # Spark knows one limit, the settings several, and the query applies them all; what counts
-        # here is only that a limit is told apart from "everything" (Trigger.Once).
+        # Spark has one limit, the settings have several, and the query applies them all. Here it
+        # matters only that a limit differs from "read all available" (Trigger.Once).
         return ReadMaxRows(self._settings.max_messages_per_trigger or 1)
 
     def prepareForTriggerAvailableNow(self) -> None:
@@ -40,11 +40,11 @@ class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
         position = Offset.from_json(start)
-        end = self.query.next(position, unlimited=isinstance(limit, ReadAllAvailable))
+        end = self.query.next_batch(position, unlimited=isinstance(limit, ReadAllAvailable))
         return start if end is None else end.to_json()
 
     def reportLatestOffset(self) -> dict[str, Any] | None:
-        return self.query.report()
+        return self.query.progress()
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
         return self.query.shares(Offset.from_json(end))

@@ -1,4 +1,4 @@
-"""What a checkpoint of nats-balanced holds: packed numbers, sets of sequences, deliveries."""
+"""The contents of a checkpoint of nats-balanced: packed numbers, sequences, deliveries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unpacked(text: str, count: int) -> list[list[int]]:
 
 
 def text_of(data: bytes) -> str:
-    """The text that `pack` makes of its bytes."""
+    """Return the text that `pack` returns for these bytes."""
     return base64.b85encode(zlib.compress(data)).decode()
 
 
@@ -76,7 +76,7 @@ def test_other_columns_have_another_text() -> None:
 
 
 @given(COLUMNS)
-def test_packed_columns_can_stand_in_json_as_they_are(columns: list[list[int]]) -> None:
+def test_packed_columns_need_no_escapes_in_json(columns: list[list[int]]) -> None:
     text = packed(columns)
     assert json.dumps(text) == f'"{text}"'
 
@@ -87,7 +87,7 @@ def test_one_large_number_among_small_ones_costs_next_to_nothing() -> None:
 
 
 @given(COLUMNS.filter(len))
-def test_a_text_that_is_cut_short_is_refused(columns: list[list[int]]) -> None:
+def test_a_text_that_is_cut_short_is_rejected(columns: list[list[int]]) -> None:
     text = packed(columns)
     for length in range(len(text)):
         with pytest.raises(ValueError):
@@ -95,7 +95,7 @@ def test_a_text_that_is_cut_short_is_refused(columns: list[list[int]]) -> None:
 
 
 @pytest.mark.parametrize("more", ["00000", "0000000000"])
-def test_a_text_that_goes_on_is_refused(more: str) -> None:
+def test_a_text_that_goes_on_is_rejected(more: str) -> None:
     for text in (packed([[1] * count]) for count in range(20)):
         with pytest.raises(ValueError):
             unpack(text + more, 1)
@@ -117,13 +117,13 @@ def test_a_changed_letter_never_makes_other_numbers(
 
 
 @given(st.text() | st.text("0123456789ABCDEFabcdef~{}"), st.integers(0, 7))
-def test_what_was_never_packed_is_refused(text: str, count: int) -> None:
+def test_a_text_that_was_never_packed_is_rejected(text: str, count: int) -> None:
     with pytest.raises(ValueError):
         unpack(text, count)
 
 
 @given(COLUMNS, st.integers(0, 9))
-def test_another_number_of_columns_is_refused(columns: list[list[int]], count: int) -> None:
+def test_another_number_of_columns_is_rejected(columns: list[list[int]], count: int) -> None:
     assume(count != len(columns))
     with pytest.raises(ValueError, match="it is too long" if count < len(columns) else "cut short"):
         unpack(packed(columns), count)
@@ -143,7 +143,7 @@ def test_another_number_of_columns_is_refused(columns: list[list[int]], count: i
         b"\x01\x01\x00\x00\x00ab",
     ],
 )
-def test_bytes_that_are_no_column_are_refused(data: bytes) -> None:
+def test_bytes_that_are_no_column_are_rejected(data: bytes) -> None:
     with pytest.raises(ValueError):
         unpack(text_of(data), 1)
 
@@ -182,7 +182,7 @@ def members(found: Intervals) -> set[int]:
 
 
 def are_apart(found: Intervals) -> bool:
-    """Whether the intervals ascend, and no two overlap or touch."""
+    """Return whether the intervals ascend, and no two overlap or are adjacent."""
     spans = pairs(found)
     return all(start <= end for start, end in spans) and all(
         end + 1 < start for (_, end), (start, _) in pairwise(spans)
@@ -246,7 +246,7 @@ def test_the_intervals_of_a_union_ascend_and_do_not_touch(one: set[int], two: se
 
 
 @given(SETS, SETS)
-def test_it_makes_no_difference_which_set_joins_which(one: set[int], two: set[int]) -> None:
+def test_a_union_is_commutative(one: set[int], two: set[int]) -> None:
     first, second = intervals(one), intervals(two)
     assert pairs(first.union(second)) == pairs(second.union(first))
 
@@ -275,7 +275,7 @@ def test_the_newest_intervals_are_those_of_the_highest_sequences(some: set[int],
     assert pairs(intervals(some).newest(most)) == pairs(intervals(some))[-most:]
 
 
-def test_the_newest_none_are_none() -> None:
+def test_the_newest_zero_intervals_are_none() -> None:
     assert len(intervals([1, 3, 5]).newest(0)) == 0
 
 
@@ -306,7 +306,7 @@ def test_a_long_interval_is_packed_as_shortly_as_a_short_one() -> None:
         [[1], []],
     ],
 )
-def test_what_is_no_packed_set_is_refused(columns: list[list[int]]) -> None:
+def test_a_text_that_is_no_packed_set_is_rejected(columns: list[list[int]]) -> None:
     with pytest.raises(ValueError):
         Intervals.unpack(packed(columns))
 
@@ -326,7 +326,7 @@ ROWS = st.dictionaries(
 
 @st.composite
 def rows_in_runs(draw: st.DrawFn) -> list[Row]:
-    """As consumers deliver: runs of messages, with gaps in either sequence, some of them again."""
+    """Draw runs of messages, with gaps in either sequence, some of them redelivered."""
     seq, consumer_seq = draw(st.integers(1, LARGE)), draw(st.integers(1, LARGE))
     rows = []
     for _ in range(draw(st.integers(0, 8))):
@@ -355,7 +355,7 @@ def rows_of(found: Deliveries) -> list[Row]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[list[Row]]:
-    """Deliveries of few messages, so that some come again, in parts and in any order."""
+    """Draw unordered parts of deliveries of few messages, so that some are redelivered."""
     delivered = draw(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), max_size=20))
     rows = [(seq, number + 1, count) for number, (seq, count) in enumerate(delivered)]
     rows = draw(st.permutations(rows) | st.just(rows))
@@ -365,14 +365,14 @@ def arrivals(draw: st.DrawFn) -> list[list[Row]]:
 
 @given(arrivals())
 @settings(max_examples=200)
-def test_each_message_stands_once_in_the_order_of_the_stream(parts: list[list[Row]]) -> None:
+def test_each_message_is_there_once_in_stream_order(parts: list[list[Row]]) -> None:
     seqs = Deliveries.of([deliveries(part) for part in parts]).seqs.tolist()
     assert seqs == sorted({seq for part in parts for seq, _, _ in part})
 
 
 @given(arrivals())
 @settings(max_examples=200)
-def test_of_a_message_that_came_twice_the_last_delivery_counts(parts: list[list[Row]]) -> None:
+def test_the_last_delivery_of_a_message_counts(parts: list[list[Row]]) -> None:
     last: dict[int, Row] = {}
     for row in sorted((row for part in parts for row in part), key=lambda row: row[1]):
         last[row[0]] = row
@@ -381,12 +381,12 @@ def test_of_a_message_that_came_twice_the_last_delivery_counts(parts: list[list[
 
 
 @given(ANY_ROWS)
-def test_what_is_in_order_stays_as_it_is(rows: list[Row]) -> None:
+def test_ordered_deliveries_are_unchanged(rows: list[Row]) -> None:
     assert rows_of(Deliveries.of([deliveries(rows)])) == rows
 
 
 @pytest.mark.parametrize("parts", [[], [Deliveries.empty()], [Deliveries.empty()] * 3])
-def test_nothing_delivered_is_nothing(parts: list[Deliveries]) -> None:
+def test_empty_parts_are_empty(parts: list[Deliveries]) -> None:
     assert rows_of(Deliveries.of(parts)) == []
 
 
@@ -460,12 +460,12 @@ def test_deliveries_in_reverse_of_the_stream_come_back() -> None:
         [[0], [1], [1], [1], [], [0, 0], [0, 0]],
     ],
 )
-def test_what_are_no_packed_deliveries_is_refused(columns: list[list[int]]) -> None:
+def test_columns_that_are_no_deliveries_are_rejected(columns: list[list[int]]) -> None:
     with pytest.raises(ValueError):
         Deliveries.unpack(packed(columns))
 
 
-def test_packed_deliveries_that_do_not_say_how_the_consumer_moves_are_refused() -> None:
+def test_packed_deliveries_that_do_not_say_how_the_consumer_moves_are_rejected() -> None:
     with pytest.raises(ValueError):
         Deliveries.unpack(packed([[], [1], [], [1], [], [0], [0]]))
 
@@ -488,7 +488,7 @@ def offset(rows: Iterable[Row] = (), done: Iterable[int] = ()) -> Offset:
 
 
 def logged(end: Offset) -> dict[str, Any]:
-    """The offset as Spark reads it from its log."""
+    """Return the offset as Spark reads it from its log."""
     found: dict[str, Any] = json.loads(json.dumps(end.to_json()))
     return found
 
@@ -515,7 +515,7 @@ def test_the_start_of_a_query_survives_the_checkpoint() -> None:
     assert values(Offset.from_json(logged(start))) == values(start)
 
 
-def test_equal_offsets_look_alike() -> None:
+def test_equal_offsets_have_equal_json() -> None:
     rows = [(1, 1, 1), (5, 2, 1)]
     assert json.dumps(offset(rows, [7, 3]).to_json()) == json.dumps(offset(rows, [3, 7]).to_json())
 
@@ -524,12 +524,12 @@ def test_an_offset_says_how_many_messages_it_has() -> None:
     assert logged(offset([(1, 1, 1), (5, 2, 1)]))["messages"] == 2
 
 
-def test_of_what_was_committed_the_newest_is_logged() -> None:
+def test_the_newest_committed_intervals_are_logged() -> None:
     done = Intervals.of(np.arange(HISTORY + 5) * 2)
     assert pairs(Offset.from_json(logged(offset(done=done.starts))).done) == pairs(done)[5:]
 
 
-def test_what_was_committed_is_logged_whole_where_it_is_short_enough() -> None:
+def test_all_committed_intervals_are_logged_if_they_are_few_enough() -> None:
     done = Intervals.of(np.arange(HISTORY) * 2)
     assert pairs(Offset.from_json(logged(offset(done=done.starts))).done) == pairs(done)
 
@@ -548,13 +548,13 @@ def test_what_was_committed_is_logged_whole_where_it_is_short_enough() -> None:
         None,
     ],
 )
-def test_a_foreign_offset_is_refused(foreign: dict[str, Any]) -> None:
+def test_a_foreign_offset_is_rejected(foreign: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"checkpointLocation: .* was not written by this source"):
         Offset.from_json(foreign)
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
-def test_an_offset_of_an_unknown_version_is_refused(version: object) -> None:
+def test_an_offset_of_an_unknown_version_is_rejected(version: object) -> None:
     with pytest.raises(OptionError, match=r"checkpointLocation: .*its version is"):
         Offset.from_json({**logged(offset()), "v": version})
 
@@ -563,7 +563,7 @@ GOOD = logged(offset([(1, 1, 1), (5, 2, 1)], [3, 7]))
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "messages"])
-def test_an_offset_that_lacks_what_it_is_made_of_is_refused(name: str) -> None:
+def test_an_offset_without_one_of_its_fields_is_rejected(name: str) -> None:
     damaged = {key: value for key, value in GOOD.items() if key != name}
     with pytest.raises(OptionError, match="checkpointLocation"):
         Offset.from_json(damaged)
@@ -585,24 +585,24 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", ["runs", "done"])
 @pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED)
-def test_damaged_runs_are_refused(name: str, damaged: object) -> None:
+def test_damaged_runs_are_rejected(name: str, damaged: object) -> None:
     with pytest.raises(OptionError, match="checkpointLocation"):
         Offset.from_json({**GOOD, name: damaged})
 
 
-def test_runs_that_do_not_say_how_the_consumer_moves_are_refused() -> None:
+def test_runs_that_do_not_say_how_the_consumer_moves_are_rejected() -> None:
     damaged = {**GOOD, "runs": packed([[], [1], [], [1], [], [0], [0]])}
     with pytest.raises(OptionError, match="checkpointLocation"):
         Offset.from_json(damaged)
 
 
 @pytest.mark.parametrize("batch", [None, "x", [], {}])
-def test_a_damaged_number_of_the_batch_is_refused(batch: object) -> None:
+def test_a_damaged_number_of_the_batch_is_rejected(batch: object) -> None:
     with pytest.raises(OptionError, match="checkpointLocation"):
         Offset.from_json({**GOOD, "batch": batch})
 
 
-def test_a_long_foreign_offset_is_told_in_short() -> None:
+def test_a_long_foreign_offset_is_abbreviated_in_the_error() -> None:
     with pytest.raises(OptionError) as raised:
         Offset.from_json({"v": 2, "runs": "x" * 10**6})
     assert len(str(raised.value)) < 600
@@ -615,7 +615,7 @@ SEED = 20_240_501
 
 
 def logged_size(seqs: Int64s, consumer_seqs: Int64s) -> float:
-    """Bytes of JSON for each message of a batch that follows one like it."""
+    """Return the bytes of JSON per message of a batch that follows a similar one."""
     ends = Deliveries(seqs[BATCH:], consumer_seqs[BATCH:], np.ones(BATCH, np.int64))
     done = Intervals.of(seqs[:BATCH])
     end = Offset("ORDERS", CREATED, "spark", "$JS.ACK.ORDERS.spark", 17, ends, done)
@@ -627,7 +627,7 @@ def ordinal() -> Int64s:
 
 
 def taken_at_random(share: float) -> Int64s:
-    """Sequences of which each of the stream's is one with probability ``share``."""
+    """Return sequences, each of the stream's with probability ``share``."""
     return np.random.default_rng(SEED).geometric(share, 2 * BATCH).cumsum()
 
 

@@ -1,4 +1,4 @@
-"""Reading the messages of a batch: what is read in ranges and what singly, and single answers."""
+"""Reading the messages of a batch: ranges, single messages, and replies for single messages."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from nats_spark_common.rows.messages import (
     Messages,
     from_messages,
 )
-from pyspark_nats_balanced.read_messages import plan
+from pyspark_nats_balanced.read_messages import plan_reads
 
-# Which messages are read in ranges.
+# Messages that are read in ranges.
 
 HUGE = 1 << 61
 SINGLE_OR_NOT = st.sampled_from([1, 1, 1, 2, 9, 400, 999, 1000, 1001, 1002, 10_000, 10**9])
@@ -43,20 +43,20 @@ SINGLE_OR_NOT = st.sampled_from([1, 1, 1, 2, 9, 400, 999, 1000, 1001, 1002, 10_0
 
 @st.composite
 def batches(draw: st.DrawFn) -> Int64s:
-    """Sequences in runs of one pace each, dense and sparse ones in turn."""
+    """Draw sequences in runs with a constant distance each, dense and sparse."""
     paces = draw(st.lists(st.tuples(SINGLE_OR_NOT, st.integers(0, 800)), max_size=6))
     gaps = np.repeat([pace for pace, _ in paces], [count for _, count in paces])
     return (draw(st.integers(1, 5) | st.just(HUGE)) + np.cumsum(gaps)).astype(np.int64)
 
 
 def runs(*spans: tuple[int, int]) -> Int64s:
-    """The sequences of ranges, ends included."""
+    """Return the sequences of ranges, ends included."""
     return np.concatenate([np.arange(first, last + 1) for first, last in spans])
 
 
 @given(batches())
 def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
-    ranges, singles = plan(seqs)
+    ranges, singles = plan_reads(seqs)
     ranged = [seqs[(first <= seqs) & (seqs <= last)] for first, last in ranges]
     read = np.concatenate([*ranged, singles])
     assert np.sort(read).tolist() == seqs.tolist()
@@ -64,64 +64,64 @@ def test_each_sequence_is_read_exactly_once(seqs: Int64s) -> None:
 
 @given(batches())
 def test_ranges_ascend_and_do_not_overlap(seqs: Int64s) -> None:
-    ranges, _ = plan(seqs)
+    ranges, _ = plan_reads(seqs)
     assert all(first <= last for first, last in ranges)
     assert all(one[1] < two[0] for one, two in pairwise(ranges))
 
 
 @given(batches())
 def test_ranges_begin_and_end_with_a_sequence_that_is_wanted(seqs: Int64s) -> None:
-    bounds = {edge for span in plan(seqs)[0] for edge in span}
+    bounds = {edge for span in plan_reads(seqs)[0] for edge in span}
     assert bounds <= set(seqs.tolist())
 
 
 @given(batches())
 def test_single_sequences_ascend(seqs: Int64s) -> None:
-    _, singles = plan(seqs)
+    _, singles = plan_reads(seqs)
     assert (np.diff(singles) > 0).all()
 
 
-def test_of_nothing_nothing_is_read() -> None:
-    ranges, singles = plan(np.zeros(0, np.int64))
+def test_nothing_is_read_for_no_sequences() -> None:
+    ranges, singles = plan_reads(np.zeros(0, np.int64))
     assert (ranges, singles.tolist()) == ([], [])
 
 
 @pytest.mark.parametrize("start", [1, 123_456, HUGE])
 def test_contiguous_messages_are_one_range(start: int) -> None:
-    ranges, singles = plan(runs((start, start + 9_999)))
+    ranges, singles = plan_reads(runs((start, start + 9_999)))
     assert (ranges, singles.tolist()) == ([(start, start + 9_999)], [])
 
 
 def test_every_second_message_is_read_in_one_range() -> None:
-    ranges, singles = plan(np.arange(1, 20_000, 2))
+    ranges, singles = plan_reads(np.arange(1, 20_000, 2))
     assert (ranges, singles.tolist()) == ([(1, 19_999)], [])
 
 
-def test_messages_far_apart_are_read_singly() -> None:
+def test_messages_far_apart_are_read_one_by_one() -> None:
     seqs = np.arange(1, 10_000_000, 10_000)
-    ranges, singles = plan(seqs)
+    ranges, singles = plan_reads(seqs)
     assert (ranges, singles.tolist()) == ([], seqs.tolist())
 
 
 @pytest.mark.parametrize("count", [1, 2, 10])
-def test_few_messages_are_read_singly_however_close(count: int) -> None:
-    ranges, singles = plan(np.arange(1, count + 1))
+def test_few_messages_are_read_one_by_one_however_close(count: int) -> None:
+    ranges, singles = plan_reads(np.arange(1, count + 1))
     assert (ranges, singles.tolist()) == ([], list(range(1, count + 1)))
 
 
 @pytest.mark.parametrize("gap", [5_000, 10**6, 10**15])
 def test_a_long_gap_divides_two_ranges(gap: int) -> None:
-    ranges, singles = plan(runs((1, 10_000), (10_000 + gap, 20_000 + gap)))
+    ranges, singles = plan_reads(runs((1, 10_000), (10_000 + gap, 20_000 + gap)))
     assert (ranges, singles.tolist()) == ([(1, 10_000), (10_000 + gap, 20_000 + gap)], [])
 
 
 def test_a_short_gap_divides_no_range() -> None:
-    ranges, singles = plan(runs((1, 10_000), (10_100, 20_000)))
+    ranges, singles = plan_reads(runs((1, 10_000), (10_100, 20_000)))
     assert (ranges, singles.tolist()) == ([(1, 20_000)], [])
 
 
-def test_stragglers_between_ranges_are_read_singly() -> None:
-    ranges, singles = plan(runs((1, 10_000), (500_000, 500_001), (10**6, 10**6 + 10_000)))
+def test_stragglers_between_ranges_are_read_one_by_one() -> None:
+    ranges, singles = plan_reads(runs((1, 10_000), (500_000, 500_001), (10**6, 10**6 + 10_000)))
     assert ranges == [(1, 10_000), (10**6, 10**6 + 10_000)]
     assert singles.tolist() == [500_000, 500_001]
 
@@ -135,7 +135,7 @@ NS = 1_714_564_800_123_456_789
 
 @dataclass(frozen=True)
 class Stored:
-    """A message as the stream holds it."""
+    """A message as the stream stores it."""
 
     seq: int = 7
     subject: bytes = b"orders.eu.1"
@@ -145,7 +145,7 @@ class Stored:
 
     @property
     def kept(self) -> bytes:
-        """The own headers as direct gets send them on: less two bytes, be they what they may."""
+        """Return the message's headers as direct gets return them: without their last two bytes."""
         return self.header[:-2] if len(self.header) > 2 else b"NATS/1.0\r\n"
 
     def as_told(self) -> Values:
@@ -166,7 +166,7 @@ def reply(payload: bytes = b"", header: bytes = b"") -> Msg:
 
 
 def direct(stored: Stored, stream: bytes = b"ORDERS") -> Msg:
-    """The answer to a direct get: the message's own headers first, then the server's four."""
+    """Return the reply to a direct get: the message's headers, then the server's four."""
     lines = [
         stored.kept + b"Nats-Stream: " + stream,
         b"Nats-Subject: " + stored.subject,
@@ -179,7 +179,7 @@ def direct(stored: Stored, stream: bytes = b"ORDERS") -> Msg:
 
 
 def leaders(stored: Stored) -> Msg:
-    """The answer of the stream's leader."""
+    """Return the reply of the stream's leader."""
     message: dict[str, Any] = {
         "subject": stored.subject.decode("utf-8", "replace"),
         "seq": stored.seq,
@@ -287,7 +287,7 @@ def test_headers_that_their_publisher_did_not_close_are_kept(own: bytes, ending:
     "answer",
     [b"NATS/1.0 404 Message Not Found\r\n\r\n", b"NATS/1.0 404\r\n\r\n"],
 )
-def test_a_message_that_is_not_there_is_none_directly(answer: bytes) -> None:
+def test_a_missing_message_is_none_from_a_direct_get(answer: bytes) -> None:
     assert _direct_message(reply(header=answer), DIRECT) is None
 
 
@@ -298,7 +298,7 @@ def test_a_message_that_is_not_there_is_none_directly(answer: bytes) -> None:
         {"code": 404, "description": "no message found"},
     ],
 )
-def test_a_message_that_is_not_there_is_none_at_the_leader(error: dict[str, Any]) -> None:
+def test_a_missing_message_is_none_from_the_leader(error: dict[str, Any]) -> None:
     assert _leaders_message(reply(json.dumps({"error": error}).encode()), LEADERS) is None
 
 
@@ -308,7 +308,7 @@ Read = Callable[[Msg, str], Message | None]
 @pytest.mark.parametrize(
     ("read", "subject"), [(_direct_message, DIRECT), (_leaders_message, LEADERS)]
 )
-def test_nobody_who_answers_is_said_with_the_subject(read: Read, subject: str) -> None:
+def test_no_responders_is_an_error_that_names_the_subject(read: Read, subject: str) -> None:
     with pytest.raises(JetStreamUnavailableError, match=subject.replace("$", r"\$")):
         read(reply(header=b"NATS/1.0 503\r\n\r\n"), subject)
 
@@ -317,7 +317,7 @@ def test_nobody_who_answers_is_said_with_the_subject(read: Read, subject: str) -
     ("line", "code", "words"),
     [(b"408 Bad Request", 408, "Bad Request"), (b"413 Too Many Results", 413, "Too Many Results")],
 )
-def test_any_other_status_keeps_the_servers_words_and_code(
+def test_any_other_status_keeps_the_servers_description_and_code(
     line: bytes, code: int, words: str
 ) -> None:
     with pytest.raises(ServerError, match=words) as raised:
@@ -325,21 +325,21 @@ def test_any_other_status_keeps_the_servers_words_and_code(
     assert (raised.value.code, raised.value.description) == (code, words)
 
 
-def test_any_other_error_of_the_leader_keeps_its_words_and_codes() -> None:
+def test_any_other_error_of_the_leader_keeps_its_description_and_codes() -> None:
     error = {"code": 400, "err_code": 10003, "description": "bad request"}
     with pytest.raises(ServerError, match="bad request") as raised:
         _leaders_message(reply(json.dumps({"error": error}).encode()), LEADERS)
     assert (raised.value.code, raised.value.err_code) == (400, 10003)
 
 
-def test_a_stream_that_is_gone_is_said_with_its_name() -> None:
+def test_a_missing_stream_is_an_error_that_names_it() -> None:
     error = {"code": 404, "err_code": 10059, "description": "stream not found"}
     with pytest.raises(StreamNotFoundError, match="'ORDERS'"):
         _leaders_message(reply(json.dumps({"error": error}).encode()), LEADERS)
 
 
 def changed(old: bytes, new: bytes) -> bytes:
-    """The header block of a direct answer with something in it changed."""
+    """Return the header block of a direct reply with a change in it."""
     block = direct(Stored()).header
     assert old in block
     return block.replace(old, new)
@@ -357,7 +357,7 @@ def changed(old: bytes, new: bytes) -> bytes:
         changed(b"Nats-Sequence: 7\r\n", b"Nats-Last-Sequence: 7\r\n"),
     ],
 )
-def test_what_is_no_direct_answer_is_an_error(header: bytes) -> None:
+def test_an_invalid_direct_reply_is_an_error(header: bytes) -> None:
     with pytest.raises(ProtocolError):
         _direct_message(reply(b"x", header), DIRECT)
 
@@ -411,7 +411,7 @@ def test_a_leaders_answer_without_a_time_in_it_is_an_error() -> None:
 
 
 def block(count: int) -> Messages:
-    """Messages 10, 20, ... with every column; every third has a header."""
+    """Return messages 10, 20, ... with every column; every third has a header."""
     numbers = range(1, count + 1)
     own = [[("N", [str(n)])] if n % 3 == 0 else [] for n in numbers]
     times = pa.array([n * 1000 for n in numbers], pa.int64())

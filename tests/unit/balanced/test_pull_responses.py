@@ -1,4 +1,4 @@
-"""Answers to pulls: decoded as a block, or one by one, always with the same outcome."""
+"""Responses to pulls: decoded as a block or one by one, with the same result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from nats_spark_common.protocol.operations import (
     Info,
 )
 from pyspark_nats_balanced.deliveries import Deliveries
-from pyspark_nats_balanced.pull_answers import Frames, Status, _carefully, _fast, decode
+from pyspark_nats_balanced.pull_responses import (
+    PullResponses,
+    Status,
+    _decode_block,
+    _decode_one_by_one,
+    decode_responses,
+)
 
 SID = b"0123456789abcdef"
 INBOX = b"_INBOX.f00.7"
@@ -31,7 +37,7 @@ Numbers = tuple[int, int, int]  # stream sequence, consumer sequence, times deli
 
 @dataclass(frozen=True)
 class Origin:
-    """What the ack subjects of a consumer have around their numbers."""
+    """The parts of a consumer's ack subjects around their numbers."""
 
     prefix: bytes
     token: bytes = b""
@@ -77,7 +83,7 @@ def block_of(*lines: bytes) -> bytes:
 
 
 def without_payload(subject: bytes, reply: bytes, size: int = 200, *own: bytes) -> bytes:
-    """A message of a consumer that sends headers only."""
+    """Return a message of a consumer with ``headers_only``."""
     return hmsg(subject, reply, block_of(b"NATS/1.0", *own, b"Nats-Msg-Size: %d" % size))
 
 
@@ -86,8 +92,8 @@ def status(line: bytes, inbox: bytes = INBOX, *headers: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the server says, and what it means."""
+class Sent:
+    """An operation that the server sends, and its decoded form."""
 
     raw: bytes
     numbers: Numbers | None = None
@@ -97,7 +103,7 @@ class Told:
 
 @dataclass
 class Received:
-    """What came out of bytes that arrived in pieces."""
+    """The result of decoding bytes that arrived in pieces."""
 
     numbers: list[Numbers] = field(default_factory=list)
     prefixes: set[bytes] = field(default_factory=set)
@@ -111,9 +117,9 @@ def rows(found: Deliveries) -> list[Numbers]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def parts(frames: Frames) -> tuple[object, ...]:
-    found = (frames.ack_prefix, frames.status, frames.others, frames.consumed)
-    return (rows(frames.deliveries), *found)
+def parts(responses: PullResponses) -> tuple[object, ...]:
+    found = (responses.ack_prefix, responses.status, responses.others, responses.consumed)
+    return (rows(responses.deliveries), *found)
 
 
 def feed(stream: bytes, cuts: Iterable[int] = ()) -> Received:
@@ -121,60 +127,60 @@ def feed(stream: bytes, cuts: Iterable[int] = ()) -> Received:
     received = Received()
     for begin, end in pairwise([0, *cuts, len(stream)]):
         received.left += stream[begin:end]
-        frames = decode(received.left, SID, INBOX)
-        received.numbers += rows(frames.deliveries)
-        received.prefixes |= {frames.ack_prefix.encode()} if frames.ack_prefix else set()
-        received.others += frames.others
-        received.statuses += [frames.status] if frames.status else []
-        received.left = received.left[frames.consumed :]
+        responses = decode_responses(received.left, SID, INBOX)
+        received.numbers += rows(responses.deliveries)
+        received.prefixes |= {responses.ack_prefix.encode()} if responses.ack_prefix else set()
+        received.others += responses.others
+        received.statuses += [responses.status] if responses.status else []
+        received.left = received.left[responses.consumed :]
     return received
 
 
-def expected(told: list[Told], origin: Origin = PLAINLY) -> Received:
-    numbers = [each.numbers for each in told if each.numbers is not None]
+def expected(sent: list[Sent], origin: Origin = PLAINLY) -> Received:
+    numbers = [each.numbers for each in sent if each.numbers is not None]
     return Received(
         numbers,
         {origin.prefix} if numbers else set(),
-        [each.other for each in told if each.other is not None],
-        [each.status for each in told if each.status is not None],
+        [each.other for each in sent if each.other is not None],
+        [each.status for each in sent if each.status is not None],
     )
 
 
-def regular(count: int, origin: Origin = PLAINLY, headers: bool = True) -> list[Told]:
-    """Messages as a consumer sends them in a row: with headers only, or with payloads."""
+def regular(count: int, origin: Origin = PLAINLY, headers: bool = True) -> list[Sent]:
+    """Draw messages as a consumer sends them: with headers only, or with payloads."""
     found = []
     for i in range(count):
         numbers = (10 + 3 * i, i + 1, 1 + i % 2)
         reply = origin.ack(numbers, 1_795_257_598_884_674_228 + i, 499_999 - i)
         raw = without_payload(b"B.0", reply, i) if headers else msg(b"B.0", reply, b"x" * i)
-        found.append(Told(raw, numbers))
+        found.append(Sent(raw, numbers))
     return found
 
 
-def raw_of(told: Iterable[Told]) -> bytes:
-    return b"".join(each.raw for each in told)
+def raw_of(sent: Iterable[Sent]) -> bytes:
+    return b"".join(each.raw for each in sent)
 
 
 OTHERS = [
-    Told(b"PING\r\n", other=PING_SIGNAL),
-    Told(b"PONG\r\n", other=PONG_SIGNAL),
-    Told(b"+OK\r\n", other=OK_SIGNAL),
-    Told(b"-ERR 'Permissions Violation'\r\n", other=Err("Permissions Violation")),
-    Told(b'INFO {"server_id":"x"} \r\n', other=Info({"server_id": "x"})),
+    Sent(b"PING\r\n", other=PING_SIGNAL),
+    Sent(b"PONG\r\n", other=PONG_SIGNAL),
+    Sent(b"+OK\r\n", other=OK_SIGNAL),
+    Sent(b"-ERR 'Permissions Violation'\r\n", other=Err("Permissions Violation")),
+    Sent(b'INFO {"server_id":"x"} \r\n', other=Info({"server_id": "x"})),
 ]
 FOREIGN = [
-    Told(status(b"408 Request Timeout", EARLIER)),
-    Told(status(b"404 No Messages", INBOX + b"0")),
-    Told(msg(b"B.0", PLAIN + b".1.7.7.0.0", b"", b"77")),
-    Told(msg(EARLIER, b"", b"x")),
-    Told(hmsg(b"B.0", PLAIN + b".1.7.7.0.0", block_of(b"NATS/1.0 404"), b"", b"0" + SID)),
+    Sent(status(b"408 Request Timeout", EARLIER)),
+    Sent(status(b"404 No Messages", INBOX + b"0")),
+    Sent(msg(b"B.0", PLAIN + b".1.7.7.0.0", b"", b"77")),
+    Sent(msg(EARLIER, b"", b"x")),
+    Sent(hmsg(b"B.0", PLAIN + b".1.7.7.0.0", block_of(b"NATS/1.0 404"), b"", b"0" + SID)),
 ]
 UNSENT = (b"Nats-Pending-Messages: 7", b"Nats-Pending-Bytes: 0")
 STATUSES = [
-    Told(status(b"404 No Messages"), status=Status(404, "No Messages", None)),
-    Told(status(b"503"), status=Status(503, "", None)),
-    Told(status(b"408 Request Timeout", INBOX, *UNSENT), status=Status(408, "Request Timeout", 7)),
-    Told(status(b"409 Batch Completed"), status=Status(409, "Batch Completed", None)),
+    Sent(status(b"404 No Messages"), status=Status(404, "No Messages", None)),
+    Sent(status(b"503"), status=Status(503, "", None)),
+    Sent(status(b"408 Request Timeout", INBOX, *UNSENT), status=Status(408, "Request Timeout", 7)),
+    Sent(status(b"409 Batch Completed"), status=Status(409, "Batch Completed", None)),
 ]
 PAYLOADS = [
     b"",
@@ -207,7 +213,7 @@ OWN: list[tuple[bytes, ...]] = [
 ]
 FEW = [
     *(block_of(*[b"NATS/1.0", b"A: 1", b"B: 2"][:count]) for count in (1, 1, 2, 2, 3)),
-    b"NATS/1.0",  # not closed by who published it
+    b"NATS/1.0",  # not terminated by the publisher
     b"NATS/1.0\r\nA: 1",
     b"NATS/1Nats-Msg-Size: 3\r\n\r\n",
 ]
@@ -215,26 +221,26 @@ SUBJECTS = [b"a", b"B.0", b"orders.eu.1", "grün.日本".encode(), b"bad.\xff", 
 
 
 @st.composite
-def messages(draw: st.DrawFn, origin: Origin, kinds: st.SearchStrategy[str]) -> Told:
-    """A message of the consumer, of any kind."""
+def messages(draw: st.DrawFn, origin: Origin, kinds: st.SearchStrategy[str]) -> Sent:
+    """Draw a message of the consumer, of any kind."""
     huge = st.integers(1, (1 << 62) + 1)
     numbers = draw(st.tuples(st.integers(1, 99) | huge, huge, st.integers(1, 9)))
     pending = draw(st.integers(0, 10**6) | st.just((1 << 64) - 1))
     reply = origin.ack(numbers, draw(st.integers(0, (1 << 63) - 1)), pending)
     subject, kind = draw(st.sampled_from(SUBJECTS)), draw(kinds)
     if kind == "headers only":
-        return Told(without_payload(subject, reply, draw(st.integers(0, 10**6))), numbers)
+        return Sent(without_payload(subject, reply, draw(st.integers(0, 10**6))), numbers)
     payload = draw(st.sampled_from(PAYLOADS)) if kind != "short" else b"x" * draw(st.integers(0, 9))
     if kind == "headers":
         first = draw(st.sampled_from([b"NATS/1.0"] * 5 + [b"NATS/1.0 404 No Messages"]))
         header = block_of(first, *draw(st.sampled_from(OWN)))
-        return Told(hmsg(subject, reply, header, payload), numbers)
+        return Sent(hmsg(subject, reply, header, payload), numbers)
     if kind == "few headers":
         header = draw(st.sampled_from(FEW))
-        return Told(hmsg(subject, reply, header, draw(st.sampled_from([b"", b"x"]))), numbers)
+        return Sent(hmsg(subject, reply, header, draw(st.sampled_from([b"", b"x"]))), numbers)
     if kind == "no payload":
-        return Told(without_payload(subject, reply, 5, *draw(st.sampled_from(OWN))), numbers)
-    return Told(msg(subject, reply, payload), numbers)
+        return Sent(without_payload(subject, reply, 5, *draw(st.sampled_from(OWN))), numbers)
+    return Sent(msg(subject, reply, payload), numbers)
 
 
 KINDS = st.sampled_from(
@@ -243,18 +249,18 @@ KINDS = st.sampled_from(
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> tuple[list[Told], Origin]:
-    """Runs of messages of one kind, with anything else between."""
+def conversations(draw: st.DrawFn) -> tuple[list[Sent], Origin]:
+    """Draw runs of messages of one kind, with other operations in between."""
     origin = draw(st.sampled_from(ORIGINS))
-    told: list[Told] = []
+    sent: list[Sent] = []
     for _ in range(draw(st.integers(0, 5))):
         kind = st.just(draw(KINDS)) if draw(st.booleans()) else KINDS
-        told += draw(st.lists(messages(origin, kind), max_size=5))
-        told += draw(st.lists(st.sampled_from(OTHERS + FOREIGN), max_size=2))
+        sent += draw(st.lists(messages(origin, kind), max_size=5))
+        sent += draw(st.lists(st.sampled_from(OTHERS + FOREIGN), max_size=2))
     if draw(st.booleans()):
-        # Of a consumer with replicas, a status may overtake messages.
-        told.insert(draw(st.integers(0, len(told))), draw(st.sampled_from(STATUSES)))
-    return told, origin
+        # A status of a replicated consumer may overtake messages.
+        sent.insert(draw(st.integers(0, len(sent))), draw(st.sampled_from(STATUSES)))
+    return sent, origin
 
 
 # What pulls are answered with.
@@ -262,39 +268,43 @@ def conversations(draw: st.DrawFn) -> tuple[list[Told], Origin]:
 
 @given(conversations())
 @settings(max_examples=300)
-def test_an_answer_decodes_to_what_was_delivered(
-    conversation: tuple[list[Told], Origin],
+def test_responses_decode_to_the_delivered_messages(
+    conversation: tuple[list[Sent], Origin],
 ) -> None:
-    told, origin = conversation
-    assert feed(raw_of(told)) == expected(told, origin)
+    sent, origin = conversation
+    assert feed(raw_of(sent)) == expected(sent, origin)
 
 
 @given(conversations())
 @settings(max_examples=300)
-def test_both_ways_agree(conversation: tuple[list[Told], Origin]) -> None:
+def test_both_decoders_agree(conversation: tuple[list[Sent], Origin]) -> None:
     stream = raw_of(conversation[0])
-    assert parts(decode(stream, SID, INBOX)) == parts(_carefully(stream, SID, INBOX))
+    assert parts(decode_responses(stream, SID, INBOX)) == parts(
+        _decode_one_by_one(stream, SID, INBOX)
+    )
 
 
 @given(conversations(), st.data())
 @settings(max_examples=300)
-def test_both_ways_agree_on_the_start_of_a_block(
-    conversation: tuple[list[Told], Origin], data: st.DataObject
+def test_both_decoders_agree_on_the_start_of_a_block(
+    conversation: tuple[list[Sent], Origin], data: st.DataObject
 ) -> None:
     stream = raw_of(conversation[0])
     start = stream[: data.draw(st.integers(0, len(stream)))]
-    assert parts(decode(start, SID, INBOX)) == parts(_carefully(start, SID, INBOX))
+    assert parts(decode_responses(start, SID, INBOX)) == parts(
+        _decode_one_by_one(start, SID, INBOX)
+    )
 
 
 @given(conversations(), st.data())
 @settings(max_examples=300)
-def test_where_the_bytes_are_cut_makes_no_difference(
-    conversation: tuple[list[Told], Origin], data: st.DataObject
+def test_the_result_does_not_depend_on_where_bytes_are_cut(
+    conversation: tuple[list[Sent], Origin], data: st.DataObject
 ) -> None:
-    told, origin = conversation
-    stream = raw_of(told)
+    sent, origin = conversation
+    stream = raw_of(sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    assert feed(stream, cuts) == expected(told, origin)
+    assert feed(stream, cuts) == expected(sent, origin)
 
 
 def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
@@ -302,79 +312,86 @@ def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
         b"HMSG B.0 " + SID + b" $JS.ACK.B.D.1.1.1.1795257598884674228.499999 32 32\r\n"
         b"NATS/1.0\r\nNats-Msg-Size: 200\r\n\r\n\r\n"
     )
-    assert parts(decode(raw, SID, INBOX)) == ([(1, 1, 1)], "$JS.ACK.B.D", None, [], len(raw))
+    assert parts(decode_responses(raw, SID, INBOX)) == (
+        [(1, 1, 1)],
+        "$JS.ACK.B.D",
+        None,
+        [],
+        len(raw),
+    )
 
 
-def test_nothing_says_nothing() -> None:
-    assert parts(decode(b"", SID, INBOX)) == ([], "", None, [], 0)
+def test_no_bytes_decode_to_nothing() -> None:
+    assert parts(decode_responses(b"", SID, INBOX)) == ([], "", None, [], 0)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_messages_are_known_by_either_form_of_ack_subject(origin: Origin, count: int) -> None:
-    told = regular(count, origin)
-    assert feed(raw_of(told)) == expected(told, origin)
+    sent = regular(count, origin)
+    assert feed(raw_of(sent)) == expected(sent, origin)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_token_of_its_own_may_end_each_ack_subject(count: int) -> None:
     tokens = [b"k3Jd9", b"12345", b"Zz0"]
     prefix = b"$JS.ACK.hub.Xh6tMFqF.ORDERS.spark"
-    told = [
-        Told(msg(b"a", Origin(prefix, token).ack((i, i, 1)), b""), (i, i, 1))
+    sent = [
+        Sent(msg(b"a", Origin(prefix, token).ack((i, i, 1)), b""), (i, i, 1))
         for i in range(1, count + 1)
         for token in tokens
     ]
-    assert feed(raw_of(told)) == expected(told, Origin(prefix))
+    assert feed(raw_of(sent)) == expected(sent, Origin(prefix))
 
 
 def test_messages_keep_the_order_in_which_they_came() -> None:
     numbers = [(9, 1, 1), (3, 2, 4), (9, 3, 2), (1, 4, 1)]
     stream = b"".join(msg(b"a", PLAINLY.ack(each), b"") for each in numbers)
-    assert rows(decode(stream, SID, INBOX).deliveries) == numbers
+    assert rows(decode_responses(stream, SID, INBOX).deliveries) == numbers
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("count", [1, 3])
 def test_any_payload_is_a_payload(payload: bytes, count: int) -> None:
-    told = [
-        Told(msg(b"a", PLAINLY.ack((i, i, 1)), payload), (i, i, 1)) for i in range(1, count + 1)
+    sent = [
+        Sent(msg(b"a", PLAINLY.ack((i, i, 1)), payload), (i, i, 1)) for i in range(1, count + 1)
     ]
-    assert feed(raw_of(told)) == expected(told)
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 @pytest.mark.parametrize("own", OWN)
 @pytest.mark.parametrize("payload", [b"", b"ab\r\ncd"])
-def test_own_headers_are_passed_over(own: tuple[bytes, ...], payload: bytes) -> None:
+def test_headers_of_messages_are_skipped(own: tuple[bytes, ...], payload: bytes) -> None:
     header = block_of(b"NATS/1.0", *own)
-    told = [Told(hmsg(b"a", PLAINLY.ack((i, i, 1)), header, payload), (i, i, 1)) for i in (1, 2, 3)]
-    assert feed(raw_of(told)) == expected(told)
+    sent = [Sent(hmsg(b"a", PLAINLY.ack((i, i, 1)), header, payload), (i, i, 1)) for i in (1, 2, 3)]
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 @pytest.mark.parametrize("header", FEW)
 @pytest.mark.parametrize("payload", [b"", b"x", b"\r\n"])
 def test_headers_may_be_few_and_not_closed(header: bytes, payload: bytes) -> None:
-    told = [Told(hmsg(b"a", PLAINLY.ack((i, i, 1)), header, payload), (i, i, 1)) for i in (1, 2, 3)]
-    assert feed(raw_of(told)) == expected(told)
+    sent = [Sent(hmsg(b"a", PLAINLY.ack((i, i, 1)), header, payload), (i, i, 1)) for i in (1, 2, 3)]
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 def test_a_status_in_a_messages_own_headers_does_not_end_the_pull() -> None:
     header = block_of(b"NATS/1.0 404 No Messages")
-    told = [Told(hmsg(INBOX, PLAINLY.ack((i, i, 1)), header), (i, i, 1)) for i in (1, 2, 3)]
-    assert feed(raw_of(told)) == expected(told)
+    sent = [Sent(hmsg(INBOX, PLAINLY.ack((i, i, 1)), header), (i, i, 1)) for i in (1, 2, 3)]
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 @pytest.mark.parametrize("headers", [True, False])
 @pytest.mark.parametrize("origin", SHORT)
-def test_regular_answers_take_the_fast_way(origin: Origin, headers: bool) -> None:
-    told = regular(20, origin, headers)
-    stream = raw_of(told)
+def test_regular_responses_are_decoded_as_a_block(origin: Origin, headers: bool) -> None:
+    sent = regular(20, origin, headers)
+    stream = raw_of(sent)
     before, *segments = stream.split(b" " + SID + b" $JS.ACK.")
-    found = _fast(before, segments[:-1])  # the last message may be cut, and is read with care
+    # The last message may be incomplete, and is parsed one by one.
+    found = _decode_block(before, segments[:-1])
     assert found is not None
     columns, prefix = found
     numbers = [(seq, number, count) for count, seq, number in columns[:, :3].tolist()]
-    assert (numbers, prefix.encode()) == ([each.numbers for each in told[:-1]], origin.prefix)
+    assert (numbers, prefix.encode()) == ([each.numbers for each in sent[:-1]], origin.prefix)
 
 
 # The end of a pull.
@@ -382,27 +399,27 @@ def test_regular_answers_take_the_fast_way(origin: Origin, headers: bool) -> Non
 
 @pytest.mark.parametrize("end", STATUSES)
 @pytest.mark.parametrize("before", [0, 1, 2, 5])
-def test_a_status_ends_the_pull(end: Told, before: int) -> None:
+def test_a_status_ends_the_pull(end: Sent, before: int) -> None:
     assert feed(raw_of([*regular(before), end])).statuses == [end.status]
 
 
 @pytest.mark.parametrize("before", [1, 2, 5])
 def test_the_messages_before_a_status_count(before: int) -> None:
-    told = [*regular(before), STATUSES[0]]
-    assert feed(raw_of(told)).numbers == expected(told).numbers
+    sent = [*regular(before), STATUSES[0]]
+    assert feed(raw_of(sent)).numbers == expected(sent).numbers
 
 
 @pytest.mark.parametrize("headers", [True, False])
 @pytest.mark.parametrize("at", range(5))
 def test_a_status_that_overtakes_messages_takes_none_of_them_away(at: int, headers: bool) -> None:
-    told = regular(5, headers=headers)
-    told.insert(at, STATUSES[2])
-    assert parts(decode(raw_of(told), SID, INBOX)) == (
-        expected(told).numbers,
+    sent = regular(5, headers=headers)
+    sent.insert(at, STATUSES[2])
+    assert parts(decode_responses(raw_of(sent), SID, INBOX)) == (
+        expected(sent).numbers,
         PLAIN.decode(),
         STATUSES[2].status,
         [],
-        len(raw_of(told)),
+        len(raw_of(sent)),
     )
 
 
@@ -422,64 +439,64 @@ def test_a_status_says_how_many_messages_were_not_sent(
     headers: tuple[bytes, ...], unsent: int | None
 ) -> None:
     raw = status(b"408 Request Timeout", INBOX, *headers)
-    assert decode(raw, SID, INBOX).status == Status(408, "Request Timeout", unsent)
+    assert decode_responses(raw, SID, INBOX).status == Status(408, "Request Timeout", unsent)
 
 
 def test_a_status_that_an_old_server_writes_with_two_spaces_is_read() -> None:
     raw = STATUSES[0].raw.replace(SID, SID + b" ")
-    assert decode(raw, SID, INBOX).status == STATUSES[0].status
+    assert decode_responses(raw, SID, INBOX).status == STATUSES[0].status
 
 
 @pytest.mark.parametrize("inbox", [EARLIER, INBOX + b"0", INBOX[:-2], b"_INBOX.other.7"])
 @pytest.mark.parametrize("line", [b"404 No Messages", b"408 Request Timeout", b"409 x", b"503"])
 @pytest.mark.parametrize("at", range(6))
-def test_the_status_of_an_earlier_pull_is_passed_over(inbox: bytes, line: bytes, at: int) -> None:
-    told = regular(5)
-    told.insert(at, Told(status(line, inbox)))
-    assert feed(raw_of(told)) == expected(told)
+def test_the_status_of_an_earlier_pull_is_ignored(inbox: bytes, line: bytes, at: int) -> None:
+    sent = regular(5)
+    sent.insert(at, Sent(status(line, inbox)))
+    assert feed(raw_of(sent)) == expected(sent)
 
 
-def test_the_messages_of_another_subscription_are_passed_over() -> None:
-    told = regular(5)
-    told.insert(2, Told(msg(b"B.0", PLAINLY.ack((7, 7, 1)), b"", b"77")))
-    assert feed(raw_of(told)) == expected(told)
+def test_the_messages_of_another_subscription_are_ignored() -> None:
+    sent = regular(5)
+    sent.insert(2, Sent(msg(b"B.0", PLAINLY.ack((7, 7, 1)), b"", b"77")))
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 # What else a server says.
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda told: told.raw.split()[0].decode())
+@pytest.mark.parametrize("other", OTHERS, ids=lambda sent: sent.raw.split()[0].decode())
 @pytest.mark.parametrize("headers", [True, False])
 @pytest.mark.parametrize("at", range(6))
-def test_other_operations_are_handed_out(other: Told, headers: bool, at: int) -> None:
-    told = regular(5, headers=headers)
-    told.insert(at, other)
-    assert feed(raw_of(told)) == expected(told)
+def test_other_operations_are_returned(other: Sent, headers: bool, at: int) -> None:
+    sent = regular(5, headers=headers)
+    sent.insert(at, other)
+    assert feed(raw_of(sent)) == expected(sent)
 
 
-def test_other_operations_are_handed_out_in_their_order() -> None:
-    told = [each for pair in zip(regular(5), OTHERS, strict=True) for each in pair]
-    assert decode(raw_of(told), SID, INBOX).others == [each.other for each in OTHERS]
+def test_other_operations_are_returned_in_order() -> None:
+    sent = [each for pair in zip(regular(5), OTHERS, strict=True) for each in pair]
+    assert decode_responses(raw_of(sent), SID, INBOX).others == [each.other for each in OTHERS]
 
 
 @pytest.mark.parametrize("empty", range(2))
-def test_an_operation_beside_a_message_with_empty_headers_is_handed_out(empty: int) -> None:
+def test_an_operation_beside_a_message_with_empty_headers_is_returned(empty: int) -> None:
     headers = [block_of(b"NATS/1.0", b"A: 1")] * 3
     headers[empty] = block_of(b"NATS/1.0")
-    told = [
-        Told(hmsg(b"a", PLAINLY.ack((i, i, 1)), header), (i, i, 1))
+    sent = [
+        Sent(hmsg(b"a", PLAINLY.ack((i, i, 1)), header), (i, i, 1))
         for i, header in enumerate(headers, 1)
     ]
-    told.insert(1, OTHERS[0])
-    assert feed(raw_of(told)) == expected(told)
+    sent.insert(1, OTHERS[0])
+    assert feed(raw_of(sent)) == expected(sent)
 
 
-def test_an_operation_beside_headers_that_were_not_closed_is_handed_out() -> None:
-    # What a server makes of the headers NATS/1.0, without line end, for headers only.
-    told = regular(3)
+def test_an_operation_beside_unterminated_headers_is_returned() -> None:
+    # A server's rewrite of the header NATS/1.0, without line end, for headers only.
+    sent = regular(3)
     raw = hmsg(b"a", PLAINLY.ack((1, 1, 1)), b"NATS/1Nats-Msg-Size: 3\r\n\r\n")
-    told[1:1] = [Told(raw, (1, 1, 1)), OTHERS[0]]
-    assert feed(raw_of(told)) == expected(told)
+    sent[1:1] = [Sent(raw, (1, 1, 1)), OTHERS[0]]
+    assert feed(raw_of(sent)) == expected(sent)
 
 
 # Bytes that arrive in pieces.
@@ -488,7 +505,7 @@ MIXED = [
     OTHERS[0],
     *regular(3),
     OTHERS[4],
-    Told(msg(b"a", PLAINLY.ack((50, 4, 1)), b"ab\r\nPING\r\n"), (50, 4, 1)),
+    Sent(msg(b"a", PLAINLY.ack((50, 4, 1)), b"ab\r\nPING\r\n"), (50, 4, 1)),
     *regular(2, headers=False),
     FOREIGN[0],
     STATUSES[3],
@@ -497,29 +514,29 @@ MIXED = [
 
 @pytest.mark.parametrize("headers", [True, False])
 @pytest.mark.parametrize("origin", [PLAINLY, ORIGINS[2], ORIGINS[3]])
-def test_an_answer_cut_at_any_one_byte_is_put_together_again(origin: Origin, headers: bool) -> None:
-    told = regular(4, origin, headers)
-    stream = raw_of(told)
+def test_a_response_cut_at_any_byte_is_reassembled(origin: Origin, headers: bool) -> None:
+    sent = regular(4, origin, headers)
+    stream = raw_of(sent)
     for cut in range(len(stream) + 1):
-        assert feed(stream, [cut]) == expected(told, origin), cut
+        assert feed(stream, [cut]) == expected(sent, origin), cut
 
 
-def test_a_mixed_answer_cut_at_any_one_byte_is_put_together_again() -> None:
+def test_a_mixed_response_cut_at_any_byte_is_reassembled() -> None:
     stream = raw_of(MIXED)
     for cut in range(len(stream) + 1):
         assert feed(stream, [cut]) == expected(MIXED), cut
 
 
-def test_an_answer_that_drips_in_byte_by_byte_is_put_together_again() -> None:
+def test_a_response_that_arrives_byte_by_byte_is_reassembled() -> None:
     stream = raw_of(MIXED)
     assert feed(stream, range(1, len(stream))) == expected(MIXED)
 
 
 def test_only_whole_messages_are_consumed() -> None:
-    told = regular(3)
-    stream = raw_of(told)
-    for cut in range(len(raw_of(told[:2])), len(stream)):
-        assert decode(stream[:cut], SID, INBOX).consumed == len(raw_of(told[:2])), cut
+    sent = regular(3)
+    stream = raw_of(sent)
+    for cut in range(len(raw_of(sent[:2])), len(stream)):
+        assert decode_responses(stream[:cut], SID, INBOX).consumed == len(raw_of(sent[:2])), cut
 
 
 # What no server sends.
@@ -540,28 +557,28 @@ MALFORMED = [
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("headers", [True, False])
 def test_a_malformed_ack_subject_is_an_error(reply: bytes, at: int, headers: bool) -> None:
-    told = regular(3, headers=headers)
-    told.insert(at, Told(without_payload(b"B.0", reply) if headers else msg(b"B.0", reply, b"")))
+    sent = regular(3, headers=headers)
+    sent.insert(at, Sent(without_payload(b"B.0", reply) if headers else msg(b"B.0", reply, b"")))
     with pytest.raises(ProtocolError):
-        decode(raw_of(told), SID, INBOX)
+        decode_responses(raw_of(sent), SID, INBOX)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("reply", MALFORMED)
 def test_ack_subjects_that_are_all_malformed_are_an_error(reply: bytes, count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode(msg(b"B.0", reply, b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", reply, b"") * count, SID, INBOX)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_an_ack_subject_between_both_forms_is_an_error(count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, SID, INBOX)
 
 
 @pytest.mark.parametrize("at", range(4))
-def test_what_is_not_the_protocol_is_an_error(at: int) -> None:
-    told = regular(3)
-    told.insert(at, Told(b"HTTP/1.1 400\r\n"))
+def test_bytes_outside_the_protocol_are_an_error(at: int) -> None:
+    sent = regular(3)
+    sent.insert(at, Sent(b"HTTP/1.1 400\r\n"))
     with pytest.raises(ProtocolError):
-        decode(raw_of(told), SID, INBOX)
+        decode_responses(raw_of(sent), SID, INBOX)

@@ -1,12 +1,13 @@
-"""What the server sends in answer to a pull, decoded. Pure: bytes in, deliveries out.
+"""Decodes the server's responses to a pull request. Pure: bytes in, deliveries out.
 
-A pull is answered by the consumer's messages, and a status where it ends before it is filled::
+The server responds with the consumer's messages, and with a status if the pull ends before it is
+filled::
 
     MSG  <subject> <sid> <ack subject> <bytes>
     HMSG <subject> <sid> <ack subject> <header bytes> <total bytes>
 
 The ack subject is ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.
-<time>.<pending>``, or has domain and account hash before the stream and a token behind the end.
+<time>.<pending>``, or has domain and account hash before the stream and a token after the end.
 
 Source: ADR-15 (ack subjects), ADR-37 (pull consumers).
 """
@@ -25,33 +26,35 @@ from nats_spark_common.rows.messages import Int64s
 
 from .deliveries import Deliveries
 
-#: The numbers of an ack subject, in their order behind the prefix.
+#: The numbers of an ack subject, in order after the prefix.
 _COUNT, _SEQ, _CONSUMER_SEQ, _TIME = range(4)
 
 
 class Status(NamedTuple):
-    """The end of a pull: code, the server's words, and how many messages it did not send.
+    """The end of a pull.
 
-    ``unsent`` is None where the server does not say.
+    Attributes:
+        description: the server's text.
+        unsent: how many messages of the pull were not sent; None if the server does not say.
     """
 
     code: int
-    words: str
+    description: str
     unsent: int | None
 
 
 @dataclass(frozen=True)
-class Frames:
-    """What a block of bytes held.
+class PullResponses:
+    """The operations in a block of received bytes.
 
     Attributes:
-        deliveries: the consumer's messages, in the order in which they came.
+        deliveries: the consumer's messages, in order of arrival.
         times: when each was stored, in nanoseconds since the epoch.
-        ack_prefix: what the subjects of their acks begin with, without the last dot; empty where
-            there was no message.
-        status: the end of the pull, None while it goes on.
+        ack_prefix: start of the messages' ack subjects, without the last dot; empty without
+            messages.
+        status: the end of the pull; None while it continues.
         others: protocol operations that do not belong to the pull (PING, INFO, ...).
-        consumed: how many bytes of the block these were.
+        consumed: bytes of the block that were decoded.
     """
 
     deliveries: Deliveries
@@ -62,32 +65,32 @@ class Frames:
     consumed: int
 
 
-def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
+def decode_responses(data: bytes, sid: bytes, inbox: bytes) -> PullResponses:
     """Decode the complete operations at the start of ``data``.
 
-    The fast way relies on ``sid`` being random: no stored payload holds it, so one ``split`` finds
-    the messages. If anything is not as expected, the careful way parses operation by operation.
+    The block decoder relies on ``sid`` being random: no stored payload contains it, so one
+    ``split`` finds the messages. If anything is irregular, operations are parsed one by one.
 
     Args:
-        data: received bytes, beginning where an operation begins.
-        sid: id of the pulls' subscription.
-        inbox: reply subject of this pull; a status to any other belongs to an earlier one.
+        data: received bytes, from the start of an operation.
+        sid: subscription id of the pulls.
+        inbox: reply subject of this pull; a status to another subject belongs to an earlier pull.
 
     Raises:
-        ProtocolError: the bytes are not what a NATS server sends.
+        ProtocolError: the bytes do not follow the NATS protocol.
     """
     mark = b" " + sid + b" " + ACK
     segments = data.split(mark)
     if len(segments) < 3:
-        return _carefully(data, sid, inbox)
-    # The last message, which may be cut, and what stands behind it are read with care.
+        return _decode_one_by_one(data, sid, inbox)
+    # The last message, which may be incomplete, and the bytes after it are parsed one by one.
     last = data.rfind(b"\r\n", 0, len(data) - len(segments[-1]) - len(mark)) + 2
-    found = _fast(segments[0], segments[1:-1])
-    if found is None:
-        return _carefully(data, sid, inbox)
-    columns, prefix = found
-    rest = _carefully(data[last:], sid, inbox)
-    return Frames(
+    block = _decode_block(segments[0], segments[1:-1])
+    if block is None:
+        return _decode_one_by_one(data, sid, inbox)
+    columns, prefix = block
+    rest = _decode_one_by_one(data[last:], sid, inbox)
+    return PullResponses(
         Deliveries.joined([_deliveries(columns), rest.deliveries]),
         np.concatenate((columns[:, _TIME], rest.times)),
         prefix,
@@ -97,12 +100,14 @@ def decode(data: bytes, sid: bytes, inbox: bytes) -> Frames:
     )
 
 
-def _fast(before: bytes, segments: list[bytes]) -> tuple[Int64s, str] | None:
-    """The numbers of whole frames, a row each, and their prefix; None if anything is irregular.
+def _decode_block(before: bytes, segments: list[bytes]) -> tuple[Int64s, str] | None:
+    """Return the numbers of complete messages, a row each, and their ack prefix.
+
+    Returns None if anything is irregular.
 
     Args:
-        before: what stands before the first mark.
-        segments: each begins behind its mark and ends before the next one.
+        before: the bytes before the first mark.
+        segments: the bytes between two marks each.
     """
     count = len(segments)
     kind = b"HMSG " if before.startswith(b"HMSG ") else b"MSG "
@@ -120,7 +125,7 @@ def _fast(before: bytes, segments: list[bytes]) -> tuple[Int64s, str] | None:
     if len(values) != numbers * count:
         return None
     columns: Int64s = values.reshape(count, numbers)
-    # Behind each message, as long as it says it is, begins the next one, and nothing else.
+    # Each message must be followed, after its stated length, by the next one and nothing else.
     lengths = zip(segments, heads, columns[:, -1].tolist(), strict=True)
     tails = [segment[len(head) + 2 + total :] for segment, head, total in lengths]
     between = b"".join([b"\r\n", before, *tails])
@@ -129,7 +134,8 @@ def _fast(before: bytes, segments: list[bytes]) -> tuple[Int64s, str] | None:
     return columns, (ACK + prefix[:-1]).decode()
 
 
-def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
+def _decode_one_by_one(data: bytes, sid: bytes, inbox: bytes) -> PullResponses:
+    """Decode as `decode_responses` does, operation by operation."""
     events, consumed = parse(data)
     found: list[tuple[int, ...]] = []
     prefix = ""
@@ -141,13 +147,15 @@ def _carefully(data: bytes, sid: bytes, inbox: bytes) -> Frames:
         elif event.sid == sid and event.reply.startswith(ACK):
             origin = parse_ack_subject(event.reply)
             if origin is None:
-                raise ProtocolError(f"not the ack subject of a message: {event.reply[:200]!r}")
+                raise ProtocolError(
+                    f"invalid ack subject {event.reply[:200]!r} of a pulled message"
+                )
             prefix = origin.prefix.decode()
             found.append(origin[1:])
         elif event.subject == inbox:
             status = _status(event.header)
     columns = np.array(found, np.int64).reshape(-1, _TIME + 1)
-    return Frames(_deliveries(columns), columns[:, _TIME], prefix, status, others, consumed)
+    return PullResponses(_deliveries(columns), columns[:, _TIME], prefix, status, others, consumed)
 
 
 def _deliveries(columns: Int64s) -> Deliveries:
@@ -157,6 +165,6 @@ def _deliveries(columns: Int64s) -> Deliveries:
 
 
 def _status(header: bytes) -> Status:
-    code, words = header_status(header)
+    code, description = header_status(header)
     unsent = dict(header_pairs(header)).get("Nats-Pending-Messages", "")
-    return Status(code, words, int(unsent) if unsent.isdigit() else None)
+    return Status(code, description, int(unsent) if unsent.isdigit() else None)

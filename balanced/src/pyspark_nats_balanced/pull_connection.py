@@ -1,0 +1,212 @@
+"""A data-plane connection that pulls messages from the durable consumer and acknowledges them.
+
+Source: ADR-37 (pull consumers).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from nats_spark_common.connection.connect import connect
+from nats_spark_common.connection.connection import Connection
+from nats_spark_common.connection.retry import UNREACHED, Patience
+from nats_spark_common.errors import (
+    JetStreamUnavailableError,
+    ProtocolError,
+    ServerError,
+    TimeoutExpiredError,
+)
+from nats_spark_common.jetstream.api import NO_RESPONDERS, api_prefix, encode
+from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.protocol.ack_subject import PULL_ENDS
+from nats_spark_common.protocol.operations import pub
+from nats_spark_common.rows.messages import Int64s
+
+from .acks import ACK, send_acks
+from .deliveries import Deliveries
+from .pull_responses import PullResponses, Status, decode_responses
+
+_log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_NO_MESSAGES, _TIMED_OUT, _CONFLICT = 404, 408, 409
+
+#: Descriptions of a 409 after which a pull can be retried.
+_RETRIABLE = ("leadership change", "server shutdown", "exceeded maxwaiting", "consumer deleted")
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """The messages of a pull, and how it ended.
+
+    Attributes:
+        deliveries: in order of arrival.
+        times: when each message was stored, in nanoseconds since the epoch.
+        ack_prefix: as `PullResponses.ack_prefix`.
+        drained: whether the consumer has no more messages.
+        too_large: whether the first message exceeds the pull's ``max_bytes``.
+    """
+
+    deliveries: Deliveries
+    times: Int64s
+    ack_prefix: str
+    drained: bool
+    too_large: bool
+
+
+class PullConnection:
+    """A connection for pulls and acks, opened on first use and reopened after an error.
+
+    Not thread-safe; never pickled.
+    """
+
+    def __init__(self, settings: NatsSettings, stream: str, consumer: str) -> None:
+        self._settings = settings
+        self._subject = f"{api_prefix(settings)}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._link: Connection | None = None
+        self._other_urls: tuple[str, ...] = ()
+        self._sid = ""
+        self._inbox = ""
+        self._pulls = 0
+        self._patience = Patience(settings)
+        self._unanswered = 0  # requests in a row
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    @property
+    def link(self) -> Connection:
+        """Return the open connection. Raise as `connect` does."""
+        if self._link is None or not self._link.usable():
+            self.close()
+            link = connect(self._settings, self._other_urls)
+            self._other_urls = link.info.connect_urls
+            # A random subscription id marks the pulled messages: no payload can contain it.
+            self._sid = secrets.token_hex(8)
+            self._inbox = f"{self._settings.inbox_prefix}.{secrets.token_hex(11)}"
+            link.send(f"SUB {self._inbox}.* {self._sid}\r\n".encode())
+            self._link = link
+        return self._link
+
+    def pull(self, count: int, max_bytes: int | None, wait: float = 0.0) -> PullResult:
+        """Pull up to ``count`` messages that are available now.
+
+        A pull that waits at the server outlives a query that Spark kills. It then receives messages
+        that no one reads until the ack wait is over.
+
+        Args:
+            max_bytes: maximum bytes delivered, so that the server's outbound queue does not
+                overflow; None without a limit.
+            wait: seconds to wait at the server for a first message if none is available.
+
+        Raises:
+            JetStreamUnavailableError: no responders, or the consumer is gone.
+            ServerError: the server rejects the pull.
+            ConnectError, TimeoutExpiredError, ProtocolError: the connection failed before any
+                message arrived. Messages that arrived before a failure are returned, because the
+                server counts them as delivered.
+        """
+        link = self.link
+        self._pulls += 1
+        inbox = f"{self._inbox}.{self._pulls}"
+        parts: list[PullResponses] = []
+        try:
+            link.send(pub(self._subject, inbox, encode(_request(count, max_bytes, wait))))
+            self._receive(link, inbox, count, wait, parts)
+        except (*UNREACHED, ProtocolError) as error:
+            if isinstance(error, TimeoutExpiredError):
+                link.give_up()
+                self._unanswered += 1
+            self.close()  # late messages must not be taken for the next pull's
+            received = sum(len(part.deliveries) for part in parts)
+            if not received:
+                raise
+            _log.warning(
+                "%s: pull failed after %d messages: %s; continuing with these messages",
+                self._subject,
+                received,
+                error,
+            )
+        return self._result(parts)
+
+    def _receive(
+        self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullResponses]
+    ) -> None:
+        """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
+        started = time.monotonic()
+        patience = self._patience.seconds(self._unanswered)
+        received, expected = 0, count
+        while received < expected:
+            block = link.block(time.monotonic() + wait + patience, self._subject)
+            if not parts:
+                self._patience.answered(max(time.monotonic() - started - wait, 0.0))
+                patience, self._unanswered = self._settings.request_timeout, 0
+            responses = decode_responses(block, self._sid.encode(), inbox.encode())
+            link.consume(responses.consumed)
+            parts.append(responses)
+            received += len(responses.deliveries)
+            status = responses.status
+            if status is not None:
+                # A replicated consumer's messages wait for a quorum and its statuses do not, so
+                # messages may still arrive after the status.
+                expected = received if status.unsent is None else count - status.unsent
+            for event in responses.others:
+                link.handle(event)
+
+    def _result(self, parts: list[PullResponses]) -> PullResult:
+        deliveries = Deliveries.joined([part.deliveries for part in parts])
+        times = np.concatenate([np.zeros(0, np.int64), *(part.times for part in parts)])
+        prefix, status = "", None
+        for part in parts:
+            prefix, status = part.ack_prefix or prefix, part.status or status
+        drained, too_large = self._end_of_pull(status, len(deliveries))
+        return PullResult(deliveries, times, prefix, drained, too_large)
+
+    def acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
+        """Acknowledge messages and wait for the confirmation. Raise as `send_acks` does."""
+        link = self.link
+        started = time.monotonic()
+        try:
+            send_acks(link, prefix, deliveries, ACK, self._patience.seconds(self._unanswered))
+        except TimeoutExpiredError:
+            link.give_up()
+            self._unanswered += 1
+            raise
+        self._patience.answered(time.monotonic() - started)
+        self._unanswered = 0
+
+    def _end_of_pull(self, status: Status | None, received: int) -> tuple[bool, bool]:
+        """Return whether the consumer has no more messages, and whether one exceeds the pull.
+
+        Raises ``JetStreamUnavailableError`` if the pull can be retried, else ``ServerError``.
+        """
+        if status is None:
+            return False, False
+        code, description, _ = status
+        if code in (_NO_MESSAGES, _TIMED_OUT):  # old servers send 408 for both
+            return code == _NO_MESSAGES or not received, False
+        if code == _CONFLICT and description.lower() in PULL_ENDS:
+            return False, not received
+        if code == NO_RESPONDERS or description.lower() in _RETRIABLE:
+            if received:
+                return True, False
+            raise JetStreamUnavailableError(f"{self._subject}: {description or 'no responders'}")
+        raise ServerError(f"{self._subject}: {description}", code, 0, description)
+
+
+def _request(count: int, max_bytes: int | None, wait: float) -> dict[str, int | bool]:
+    """Return a pull request that ends when no message is left (``no_wait``, ADR-37)."""
+    request: dict[str, int | bool] = {"batch": count, "no_wait": True}
+    if wait:
+        request["expires"] = max(round(wait * _NS), 1_000_000)
+    if max_bytes:
+        request["max_bytes"] = max_bytes
+    return request
