@@ -26,7 +26,7 @@ from bare import Bare
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.columns import MessageColumns
-from nats_spark_common.sink.ledger import TaskId
+from nats_spark_common.sink.task_id import TaskId
 from nats_spark_common.sink.writer import write_task
 from report import machine
 from spark_side import make_session
