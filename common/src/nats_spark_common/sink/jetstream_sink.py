@@ -48,8 +48,8 @@ class JetStreamSink(DataSource):
         settings = NatsSettings.from_options(self.options)
         if "url" not in settings.model_fields_set:
             raise OptionError(
-                "nats.url is not set: set it to the server to write to, which has no default. "
-                f"{TABLES}"
+                "nats.url is not set, and writes have no default server: set it to the server to "
+                f"write to. {TABLES}"
             )
         columns = message_columns(
             schema,

@@ -72,13 +72,13 @@ def _parse_plain_acks(block: bytes, inbox: str, streams: frozenset[str] | None) 
     start = f"MSG {inbox}.".encode()
     if not start.startswith(rest[: len(start)]):  # another operation follows, perhaps complete
         return None
-    taken = b"\r\n" + block[:consumed]
+    complete = b"\r\n" + block[:consumed]
     if streams is None:
-        acks = min(taken.count(b"\r\n" + _ACK), taken.count(b',"seq":'))
+        acks = min(complete.count(b"\r\n" + _ACK), complete.count(b',"seq":'))
     else:
         names = (json.dumps(name).encode() for name in streams)
-        acks = sum(taken.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
-    if acks != count or taken.count(b"\r\n" + start) != count:
+        acks = sum(complete.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
+    if acks != count or complete.count(b"\r\n" + start) != count:
         return None
     begin = len(start)
     try:
