@@ -239,5 +239,7 @@ def test_a_table_of_the_catalog_says_that_it_lost_its_options(
 
 def test_a_write_without_a_server_is_an_error(spark: SparkSession) -> None:
     rows = spark.range(1).selectExpr("'a' subject", "'1' content")
-    with pytest.raises(AnalysisException, match=r"nats\.url is not set, and writes have no default server: set it"):
+    with pytest.raises(
+        AnalysisException, match=r"nats\.url is not set, and writes have no default server: set it"
+    ):
         rows.write.format("nats-v2").mode("append").save()

@@ -79,7 +79,9 @@ def test_the_balanced_example(spark: SparkSession, own: EmbeddedServer, tmp_path
             admin.publish("subject2", b"Msg")
         subjects = heard(admin, "done.>")
         soon = {"nats.request.timeout": "500ms"}
-        with pytest.raises(Exception, match=r"no stream has this subject.*nats\.sink\.mode=best-effort"):
+        with pytest.raises(
+            Exception, match=r"no stream has this subject.*nats\.sink\.mode=best-effort"
+        ):
             run(renamed, "nats-balanced", tmp_path / "c", at(own, **sink, **soon))
         subjects.clear()
         # The Scala sink publishes to whoever listens; so the error says how to do that here.
