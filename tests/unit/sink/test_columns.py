@@ -1,4 +1,4 @@
-"""Columns of a DataFrame as parts of a message, and which stream's subjects take a subject."""
+"""Columns of a DataFrame as parts of a message."""
 
 from __future__ import annotations
 

@@ -181,11 +181,11 @@ def feed(stream: bytes, cuts: Iterable[int], streams: Streams) -> Received:
     return received
 
 
-def expected(told: list[Answer]) -> Received:
+def expected(sent: list[Answer]) -> Received:
     return Received(
-        [each.number for each in told if each.number is not None],
-        [each.reply for each in told if each.reply is not None],
-        [each.other for each in told if each.other is not None],
+        [each.number for each in sent if each.number is not None],
+        [each.reply for each in sent if each.reply is not None],
+        [each.other for each in sent if each.other is not None],
     )
 
 
@@ -194,10 +194,10 @@ def expected(told: list[Answer]) -> Received:
 def test_all_answers_are_parsed_wherever_the_bytes_are_split(
     conversation: tuple[list[Answer], Streams], data: st.DataObject
 ) -> None:
-    told, streams = conversation
-    stream = b"".join(each.raw for each in told)
+    sent, streams = conversation
+    stream = b"".join(each.raw for each in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    assert feed(stream, cuts, streams) == expected(told)
+    assert feed(stream, cuts, streams) == expected(sent)
 
 
 @given(conversations())
@@ -205,8 +205,8 @@ def test_all_answers_are_parsed_wherever_the_bytes_are_split(
 def test_both_ways_agree_on_every_start_of_a_block(
     conversation: tuple[list[Answer], Streams],
 ) -> None:
-    told, streams = conversation
-    stream = b"".join(each.raw for each in told)
+    sent, streams = conversation
+    stream = b"".join(each.raw for each in sent)
     for stop in range(len(stream) + 1):
         start = stream[:stop]
         assert same(parse_acks(start, INBOX, streams), _parse_each(start, INBOX, streams)), start

@@ -38,14 +38,14 @@ _ANSWER_SECONDS = 1.0
 
 
 class BestEffort:
-    """Publishes a task's rows until a server has read them; use it in ``with``."""
+    """Publishes a task's rows without acks, but paced; use it in ``with``."""
 
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._links = ExitStack()
         self._link: Connection | None = None
         self._unanswered = 0
-        self._paces = True
+        self._paced = True
         self._subject = ""  # of the last message with a reply subject
 
     def __enter__(self) -> BestEffort:
@@ -97,7 +97,7 @@ class BestEffort:
 
     def _replies(self, link: Connection, count: int) -> pa.StringArray | None:
         """Return the reply subjects of the rows; only the last row has one."""
-        if not self._paces:
+        if not self._paced:
             return None
         self._unanswered += 1
         last = f"{link.inbox}.{link.reserve(1)} "
@@ -107,10 +107,10 @@ class BestEffort:
         """Wait until no more than ``ahead`` answers are outstanding."""
         deadline = time.monotonic() + _ANSWER_SECONDS
         try:
-            while self._paces and self._unanswered > ahead:
+            while self._paced and self._unanswered > ahead:
                 self._receive(link, deadline)
         except TimeoutExpiredError:
-            self._paces = False
+            self._paced = False
 
     def _receive(self, link: Connection, deadline: float | None) -> bool:
         """Process what the server sends; return whether it has answered a ping."""
