@@ -322,7 +322,7 @@ def test_rows_of_the_balanced_and_partitioned_sinks(
     options = {"nats.sink.mode": "best-effort", "nats.sink.unknown.columns": "drop"}
     with closing(Admin(own.url)) as admin:
         make_stream(admin, "DONE", subjects=["done.>"])
-        with pytest.raises(Exception, match=r"'dateTime' is no part.*unknown\.columns=drop"):
+        with pytest.raises(Exception, match=r"'dateTime' is not part.*unknown\.columns=drop"):
             rows.write.format("natsJS").mode("append").options(**at(own)).save()
         rows.write.format("natsJS").mode("append").options(**at(own), **options).save()
         stamped = rows.selectExpr(
