@@ -1,4 +1,4 @@
-"""Measures the balanced flavor beside V2, all sides in one run, and prints rates and ratios.
+"""Measure the balanced flavor and V2 in one run, and print rates and ratios.
 
 python benchmarks/balanced.py [--quick] [--messages N] [--out FOLDER]
 """
@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from fill import fill
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.jetstream.requests import ask
+from nats_spark_common.jetstream.requests import request
 from nats_spark_common.options.settings import NatsSettings
 from pyspark_nats_balanced.acks import ACK, send_acks
 from pyspark_nats_balanced.deliveries import Deliveries
@@ -34,13 +34,13 @@ _QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 _STREAM = "BENCH"
 _SIZE = 200
 _PULL_BATCH = 500
-#: nats-py is given fewer messages: its rate is the same, and the run does not take an hour.
+#: nats-py reads fewer messages: its rate is the same, and the run would take an hour otherwise.
 _PLAIN_SHARE = 20
-#: What the driver alone does for a batch is measured on one of this size, the default limit.
+#: The driver's own work is measured on a batch of this size, the default limit.
 _BATCH = 100_000
 _LARGE = 500_000
-#: Messages of a pull, as the source asks for them.
-_AT_ONCE = 20_000
+#: Messages per pull, as in the source.
+_MESSAGES_PER_PULL = 20_000
 
 V2, BALANCED, V2_LARGE, BALANCED_LARGE, V2_WHOLE, PLAIN = (
     "v2",
@@ -51,7 +51,7 @@ V2, BALANCED, V2_LARGE, BALANCED_LARGE, V2_WHOLE, PLAIN = (
     "plain",
 )
 LABELS = {
-    PLAIN: "nats-py, pull fetch(500), an ack each",
+    PLAIN: "nats-py, pull fetch(500), an ack per message",
     V2: f"nats-v2, batches of {_BATCH:,}",
     BALANCED: f"nats-balanced, batches of {_BATCH:,} (its default)",
     V2_LARGE: f"nats-v2, batches of {_LARGE:,}",
@@ -69,8 +69,10 @@ TARGETS = {"balanced / v2, same batches": 0.5}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
-    parser.add_argument("--messages", type=int, help="how many messages of 200 bytes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to check that it works"
+    )
+    parser.add_argument("--messages", type=int, help="number of messages of 200 bytes")
     parser.add_argument("--out", type=Path, help="folder for balanced.json")
     arguments = parser.parse_args()
     count = arguments.messages or (300_000 if arguments.quick else 2_000_000)
@@ -81,8 +83,8 @@ def main() -> None:
         fill(server.url, _STREAM, count, _SIZE)
         session = make_session()
         _run(session, server, BALANCED, count)  # warms up
-        for turn in range(1 if arguments.quick else 3):
-            print(f"round {turn + 1}", file=sys.stderr, flush=True)
+        for number in range(1 if arguments.quick else 3):
+            print(f"round {number + 1}", file=sys.stderr, flush=True)
             plain = asyncio.run(_plain(server.url, count // _PLAIN_SHARE))
             rates.setdefault(PLAIN, []).append(plain)
             for side in (V2, BALANCED, V2_LARGE, BALANCED_LARGE, V2_WHOLE):
@@ -104,30 +106,33 @@ def main() -> None:
 def _run(
     session: SparkSession, server: EmbeddedServer, side: str, count: int
 ) -> tuple[float, dict[str, float]]:
-    """Messages per second of a whole query, and its core-seconds per million messages."""
+    """Return a query's messages per second and core-seconds per million messages."""
     options = {}
     if side != V2_WHOLE:
-        most = _LARGE if side in (V2_LARGE, BALANCED_LARGE) else _BATCH
-        options["nats.max.messages.per.trigger"] = str(most)
+        limit = _LARGE if side in (V2_LARGE, BALANCED_LARGE) else _BATCH
+        options["nats.max.messages.per.trigger"] = str(limit)
     flavor = "nats-v2"
     if side in (BALANCED, BALANCED_LARGE):
         flavor = "nats-balanced"
         options["nats.durable.name"] = uuid.uuid4().hex
     result = run_query(session, server, _STREAM, count, options=options, flavor=flavor)
     if flavor == "nats-balanced":
-        _check_settled(server.url, options["nats.durable.name"], count)
+        _check_acknowledged(server.url, options["nats.durable.name"], count)
     return result.whole, {k: v / count * 1e6 for k, v in result.usage.items()}
 
 
-def _check_settled(url: str, durable: str, count: int) -> None:
-    """A rate counts only if everything is acknowledged; the consumer goes then."""
+def _check_acknowledged(url: str, durable: str, count: int) -> None:
+    """Raise if not every message is acknowledged, because a rate is only valid then; delete the
+    consumer."""
 
     async def check() -> None:
         client = await nats.connect(url)
         info = await client.jetstream().consumer_info(_STREAM, durable)
         floor = info.ack_floor.stream_seq if info.ack_floor else 0
         if (floor, info.num_ack_pending) != (count, 0):
-            raise RuntimeError(f"ack floor {floor}, {info.num_ack_pending} pending, of {count}")
+            raise RuntimeError(
+                f"consumer {durable}: ack floor {floor} of {count}, {info.num_ack_pending} pending"
+            )
         await client.jetstream().delete_consumer(_STREAM, durable)
         await client.close()
 
@@ -135,25 +140,25 @@ def _check_settled(url: str, durable: str, count: int) -> None:
 
 
 async def _plain(url: str, count: int) -> float:
-    """What a client does that pulls with nats-py and acknowledges each message."""
+    """Return the rate of nats-py with a pull consumer and an ack for each message."""
     client = await nats.connect(url)
     config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, max_ack_pending=10_000)
     pull = await client.jetstream().pull_subscribe("", stream=_STREAM, config=config)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     received = 0
     while received < count:
         for message in await pull.fetch(_PULL_BATCH, timeout=10):
             await message.ack()
             received += 1
     await client.flush()
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     await pull.unsubscribe()
     await client.close()
     return received / seconds
 
 
 def _driver_alone(url: str, count: int) -> tuple[float, float]:
-    """Seconds that the driver takes to pull a batch, and to have its acks confirmed."""
+    """Return the seconds that the driver takes to pull a batch, and to get its acks confirmed."""
     options = {"nats.url": url, "nats.stream.name": _STREAM, "nats.durable.name": uuid.uuid4().hex}
     settings = NatsSettings.from_options(options, flavor="balanced")
     durable = settings.durable_name or ""
@@ -165,26 +170,26 @@ def _driver_alone(url: str, count: int) -> tuple[float, float]:
         "headers_only": True,
     }
     call = f"CONSUMER.DURABLE.CREATE.{_STREAM}.{durable}"
-    ask(connection.link, settings, call, {"stream_name": _STREAM, "config": config})
-    begun = time.perf_counter()
+    request(connection.link, settings, call, {"stream_name": _STREAM, "config": config})
+    started = time.perf_counter()
     parts: list[Deliveries] = []
     while (got := sum(map(len, parts))) < count:
-        parts.append(connection.pull(min(_AT_ONCE, count - got), None, 1.0).deliveries)
+        parts.append(connection.pull(min(_MESSAGES_PER_PULL, count - got), None, 1.0).deliveries)
     deliveries = Deliveries.of(parts)
     pulled = time.perf_counter()
     send_acks(connection.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, ACK, 30.0)
     acked = time.perf_counter()
     connection.close()
     _check_floor(settings, durable, count)
-    return pulled - begun, acked - pulled
+    return pulled - started, acked - pulled
 
 
 def _check_floor(settings: NatsSettings, durable: str, count: int) -> None:
     connection = PullConnection(settings, _STREAM, durable)
-    info = ask(connection.link, settings, f"CONSUMER.INFO.{_STREAM}.{durable}")
+    info = request(connection.link, settings, f"CONSUMER.INFO.{_STREAM}.{durable}")
     if (info["ack_floor"]["stream_seq"], info["num_ack_pending"]) != (count, 0):
-        raise RuntimeError(f"not all of {count} are acknowledged: {info['ack_floor']}")
-    ask(connection.link, settings, f"CONSUMER.DELETE.{_STREAM}.{durable}")
+        raise RuntimeError(f"consumer {durable}: ack floor {info['ack_floor']} of {count}")
+    request(connection.link, settings, f"CONSUMER.DELETE.{_STREAM}.{durable}")
     connection.close()
 
 
@@ -200,7 +205,7 @@ def _report(
     ratios = print_ratios(RATIOS, rates, TARGETS if judge else {})
     spent = print_usage(LABELS, usage)
     size = min(_BATCH, count)
-    print(f"what the driver does alone for a batch of {size:,}, milliseconds")
+    print(f"the driver's own work for a batch of {size:,}, milliseconds")
     for phase, seconds in phases.items():
         raw = "  ".join(f"{1000 * each:.0f}" for each in seconds)
         print(f"  {phase:<50}{1000 * median(seconds):>10.0f}   ({raw} )")

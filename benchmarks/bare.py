@@ -1,4 +1,4 @@
-"""A NATS connection with nothing on top: what a socket itself can do."""
+"""A NATS connection without a client library: the limit of a bare socket."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _END = b"\r\n\r\n\r\n"
 
 
 class Bare:
-    """Connects without TLS or credentials; use it in ``with``.
+    """A connection without TLS or credentials; use it in ``with``.
 
     Attributes:
-        inbox: subscribed with sid 1.
+        inbox: the inbox, subscribed with sid 1.
     """
 
     inbox = b"_INBOX.bench.0123456789abcdef"
@@ -31,7 +31,7 @@ class Bare:
         greeting = json.dumps(_GREETING).encode()
         self.send(b"CONNECT %s\r\nSUB %s 1\r\nPING\r\n" % (greeting, self.inbox))
         if self._sock.recv(1 << 10) != b"PONG\r\n":
-            raise ConnectionError(f"{url} did not complete the handshake")
+            raise ConnectionError(f"server {url} did not complete the handshake")
         self._rest = b""
         self._space = bytearray(_TAIL + _RECEIVE)
         self._view = memoryview(self._space)
@@ -51,7 +51,7 @@ class Bare:
         self._sock.sendall(data)
 
     def count_replies(self) -> int:
-        """Wait for bytes and count the messages whose beginnings are complete with them."""
+        """Wait for bytes, and return the number of messages whose start is complete now."""
         mark = b"MSG " + self.inbox
         received = self._sock.recv(1 << 18)
         if not received:
@@ -60,8 +60,8 @@ class Bare:
         self._rest = seen[-(len(mark) - 1) :]
         return seen.count(mark)
 
-    def ask(self, stream: str, first: int, count: int, max_bytes: int) -> None:
-        """Ask for a direct get batch."""
+    def request_batch(self, stream: str, first: int, count: int, max_bytes: int) -> None:
+        """Request a direct get batch."""
         request = json.dumps({"seq": first, "batch": count, "max_bytes": max_bytes}).encode()
         self.send(
             b"PUB $JS.API.DIRECT.GET.%s %s %d\r\n%s\r\n"
@@ -69,7 +69,7 @@ class Bare:
         )
 
     def discard_answer(self) -> int:
-        """Receive an answer and forget it; return the sequence of its last message."""
+        """Receive and discard an answer; return the sequence of its last message."""
         view = self._view
         while True:
             count = self._sock.recv_into(view[_TAIL:])
@@ -82,7 +82,7 @@ class Bare:
             view[:_TAIL] = bytes(view[end - _TAIL : end])
 
     def keep_answer(self) -> bytes:
-        """Receive an answer and return all its bytes; a PING may stand behind its end."""
+        """Receive an answer and return its bytes; a PING may follow its end."""
         kept = bytearray()
         while _end_of_batch(bytes(kept[-_TAIL:])) is None:
             received = self._sock.recv(_RECEIVE)
@@ -93,9 +93,9 @@ class Bare:
 
 
 def _end_of_batch(tail: bytes) -> int | None:
-    """The last sequence that the status at the end of an answer names; None without a status.
+    """Return the last sequence in an answer's final status; ``None`` without a status.
 
-    The status need not be the very end: the server's PING may follow at once.
+    The status may be followed by a PING of the server.
     """
     status = tail.rpartition(b"NATS/1.0 204")
     if not status[1] or _END not in status[2]:

@@ -1,4 +1,4 @@
-"""Filling a stream fast: core PUBs over a bare socket, an acknowledgement asked now and then."""
+"""Fill a stream fast: core PUBs over a bare socket, one ack per thousand messages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bare import Bare
 SUBJECTS = 100
 
 _CHUNK = 1000
-#: A server drops what it cannot buffer (10,000 messages) before it is stored.
-_CHUNKS_UNDER_WAY = 4
+#: The server buffers up to 10,000 messages before they are stored, and drops the rest.
+_MAX_CHUNKS_IN_FLIGHT = 4
 
 
 def fill(url: str, stream: str, count: int, size: int) -> None:
-    """Make a stream in file storage and store ``count`` messages of ``size`` random bytes.
+    """Create a stream in file storage, and store ``count`` messages of ``size`` random bytes.
 
-    The bytes are random so that line ends stand in them as they may in anybody's payloads.
-    Subjects are ``<stream>.0`` to ``<stream>.99`` in turn.
+    Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0`` to
+    ``<stream>.99`` in turn.
     """
-    asyncio.run(_make(url, stream))
+    asyncio.run(_create(url, stream))
     rng = random.Random(1)
     payloads = [rng.randbytes(size) for _ in range(64)]
     with Bare(url) as link:
@@ -42,14 +42,14 @@ def fill(url: str, stream: str, count: int, size: int) -> None:
             )
             link.send(b"".join(frames))
             waiting += 1
-            while waiting >= _CHUNKS_UNDER_WAY:
+            while waiting >= _MAX_CHUNKS_IN_FLIGHT:
                 waiting -= link.count_replies()
         while waiting:
             waiting -= link.count_replies()
     asyncio.run(_check(url, stream, count))
 
 
-async def _make(url: str, stream: str) -> None:
+async def _create(url: str, stream: str) -> None:
     client = await nats.connect(url)
     config = StreamConfig(
         name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE, allow_direct=True

@@ -1,7 +1,7 @@
-"""Peak memory of a Python worker that reads one range in one task.
+"""Measure the peak memory of a Python worker that reads one range in one task.
 
-Run as a program it makes one query in a Spark of its own, so that its workers are fresh, and
-prints the peak of the largest worker in bytes.
+As a program, it runs one query in its own Spark session, which starts new workers, and prints the
+peak of the largest worker in bytes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _POLL_SECONDS = 0.05
 
 
 def worker_peak(url: str, stream: str, count: int) -> int:
-    """Peak resident bytes of a worker that reads sequences 1 to ``count``."""
+    """Return the peak resident bytes of a worker that reads sequences 1 to ``count``."""
     command = [sys.executable, str(Path(__file__)), url, stream, str(count)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return int(printed.split()[-1])
 
 
 class _Watch(threading.Thread):
-    """Polls the high-water mark that the kernel keeps of every Python worker below us."""
+    """Polls the kernel's memory high-water mark of every Python worker of this process."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -47,7 +47,7 @@ class _Watch(threading.Thread):
 
 
 def _high_water(process: psutil.Process) -> int:
-    """``VmHWM`` of a worker; 0 for any other process. Workers are forked by ``pyspark.daemon``."""
+    """Return ``VmHWM`` of a worker, 0 for any other process; ``pyspark.daemon`` forks workers."""
     try:
         parent = process.parent()
         if parent is None or "pyspark.daemon" not in parent.cmdline():

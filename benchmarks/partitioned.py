@@ -1,4 +1,4 @@
-"""Measures the partitioned flavor beside V2, over the same streams in one run, and prints ratios.
+"""Measure the partitioned flavor and V2 on the same streams in one run, and print ratios.
 
 python benchmarks/partitioned.py [--quick] [--messages N] [--out FOLDER]
 """
@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parent / "results"
 _QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 _SIZE = 200
 _BATCH = 200_000
-#: Shares of the messages that each stream holds, by prefix.
+#: Each stream's share of the messages, by prefix.
 _EVEN, _SKEWED = "EVEN", "SKEWED"
 _SHARES = {_EVEN: (0.5, 0.5), _SKEWED: (0.9, 0.1)}
 
@@ -46,8 +46,10 @@ TARGETS = {"partitioned / v2, one batch": 0.9, "partitioned / v2, same batches":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
-    parser.add_argument("--messages", type=int, help="how many messages of 200 bytes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to check that it works"
+    )
+    parser.add_argument("--messages", type=int, help="number of messages of 200 bytes")
     parser.add_argument("--out", type=Path, help="folder for partitioned.json")
     arguments = parser.parse_args()
     count = arguments.messages or (300_000 if arguments.quick else 2_000_000)
@@ -59,10 +61,10 @@ def main() -> None:
                 fill(server.url, f"{prefix}-{i}", round(count * share), _SIZE)
         session = make_session()
         _run(session, server, PARTITIONED, count)  # warms up
-        for turn in range(1 if arguments.quick else 5):
-            print(f"round {turn + 1}", file=sys.stderr, flush=True)
-            # Who goes first changes, so that what the one leaves behind meets both.
-            for side in list(LABELS)[:: 1 if turn % 2 else -1]:
+        for number in range(1 if arguments.quick else 5):
+            print(f"round {number + 1}", file=sys.stderr, flush=True)
+            # The order alternates, so that effects of one side on the next hit both.
+            for side in list(LABELS)[:: 1 if number % 2 else -1]:
                 rate, used = _run(session, server, side, count)
                 rates.setdefault(side, []).append(rate)
                 usage.setdefault(side, []).append(used)
@@ -87,7 +89,7 @@ def main() -> None:
 def _run(
     session: SparkSession, server: EmbeddedServer, side: str, count: int
 ) -> tuple[float, dict[str, float]]:
-    """Messages per second of a whole query, and its core-seconds per million messages."""
+    """Return a query's messages per second and core-seconds per million messages."""
     flavor, _, kind = side.partition(" ")
     prefix = _SKEWED if kind == "skewed" else _EVEN
     streams = ",".join(f"{prefix}-{i}" for i in range(len(_SHARES[prefix])))

@@ -1,4 +1,4 @@
-"""A run's results for people: tables on the terminal, a chart, and JSON."""
+"""Reports of a run: tables on the terminal, a chart, and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OURS, _OURS_2 = "#27aae1", "#8dd3f0"
 
 
 def print_size(result: SizeResult, judge: bool) -> None:
-    """``judge`` says whether the run is large enough to hold against the targets."""
+    """Print one payload size; with ``judge``, compare it with the targets."""
     print(f"\n{result.messages:,} messages of {result.size} bytes, messages per second")
     for side, label in LABELS.items():
         if side in result.rates:
@@ -46,8 +46,8 @@ def print_memory(result: MemoryResult) -> None:
     for count, peaks in ((result.small_count, result.small), (result.large_count, result.large)):
         raw = "  ".join(f"{peak / 2**20:.0f}" for peak in peaks)
         print(f"  {count:>12,} messages: {raw} MiB")
-    word = "met" if result.ratio <= MEMORY_TARGET else "MISSED"
-    print(f"  ratio {result.ratio:.3f}   (target {MEMORY_TARGET}: {word})")
+    verdict = "met" if result.ratio <= MEMORY_TARGET else "MISSED"
+    print(f"  ratio {result.ratio:.3f}   (target {MEMORY_TARGET}: {verdict})")
 
 
 def _verdict(name: str, value: float) -> str:
@@ -58,7 +58,7 @@ def _verdict(name: str, value: float) -> str:
 
 
 def print_rates(labels: Mapping[str, str], rates: Mapping[str, Sequence[float]]) -> None:
-    """Messages per second of each side: the median, and every round."""
+    """Print the messages per second of each side: the median, and every round."""
     for side, label in labels.items():
         raw = "  ".join(f"{rate:>9,.0f}" for rate in rates[side])
         print(f"  {label:<50}{median(rates[side]):>10,.0f}   ({raw} )")
@@ -69,7 +69,7 @@ def print_ratios(
     rates: Mapping[str, Sequence[float]],
     targets: Mapping[str, float],
 ) -> dict[str, float]:
-    """The medians of the rounds' ratios, each of one side's rate to another's."""
+    """Print and return the median over the rounds of each ratio of two sides' rates."""
     found = {}
     for name, (top, low) in ratios.items():
         value = median(a / b for a, b in zip(rates[top], rates[low], strict=True))
@@ -85,7 +85,7 @@ def print_ratios(
 def print_usage(
     labels: Mapping[str, str], usage: Mapping[str, Sequence[Mapping[str, float]]]
 ) -> dict[str, dict[str, float]]:
-    """Core-seconds per million messages of whole queries, medians."""
+    """Print and return the median core-seconds per million messages of whole queries."""
     print("core-seconds per million messages of the whole query")
     spent = {
         side: {kind: median(each[kind] for each in runs) for kind in runs[0]}
@@ -96,12 +96,12 @@ def print_usage(
         shown = "  ".join(f"{kind} {value:.2f}" for kind, value in kinds.items())
         print(f"  {labels[side]:<50}{shown}")
     busy = max(each[ELSEWHERE] for runs in usage.values() for each in runs)
-    print(f"  elsewhere at most {busy:.2f}: believe the ratios only where this is near zero")
+    print(f"  elsewhere at most {busy:.2f}: ratios are only reliable if this is near zero")
     return spent
 
 
 def machine() -> dict[str, Any]:
-    """When and where a run was made, and with what."""
+    """Return the time, machine and versions of a run."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -1,4 +1,4 @@
-"""What a run measured, as values; and the ratios that follow from them. Pure."""
+"""The measurements of a run, and the ratios computed from them. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PULL, RAW, DECODE = "pull", "raw", "decode"
 WHOLE, TRIGGER, BATCH = "query", "trigger", "batch"
 WHOLE_2, TRIGGER_2, BATCH_2 = "query_2", "trigger_2", "batch_2"
 
-#: In the order in which they are shown.
+#: In display order.
 LABELS = {
     PULL: "nats-py pull fetch",
-    RAW: "raw socket, thrown away",
+    RAW: "raw socket, discarded",
     DECODE: "decode alone, one core",
     WHOLE: "nats-v2, whole query",
     TRIGGER: "nats-v2, triggers of the query",
@@ -31,7 +31,7 @@ _RATIOS = {
     "c/b": (DECODE, RAW),
 }
 
-#: What the 200-byte sizes have to reach, and the memory ratio not to pass.
+#: Minimum ratios of 200-byte payloads, and the maximum memory ratio.
 TARGETS: dict[str, float] = {"d/a": 8.0, "d/b": 0.5, "c/b": 1.2}
 MEMORY_TARGET = 1.2
 
@@ -41,9 +41,9 @@ class SizeResult:
     """One payload size.
 
     Attributes:
-        rates: messages per second by side, one a round.
-        usage: core-seconds per million messages of the whole query, by who spent them.
-        elsewhere: cores that processes which are none of ours kept busy meanwhile, by side.
+        rates: messages per second by side, one per round.
+        usage: core-seconds per million messages of the whole query, by kind of process.
+        elsewhere: cores used by unrelated processes meanwhile, by side.
     """
 
     size: int
@@ -67,7 +67,7 @@ class SizeResult:
         return median(self.rates[side])
 
     def ratios(self) -> dict[str, float]:
-        """Medians of each round's ratio: what slows a round slows both of its sides."""
+        """Return medians of each round's ratio, because a slow round affects both sides."""
         return {
             name: median(a / b for a, b in zip(self.rates[top], self.rates[low], strict=True))
             for name, (top, low) in _RATIOS.items()
@@ -92,7 +92,7 @@ class SizeResult:
 
 @dataclass(frozen=True)
 class MemoryResult:
-    """Peak bytes of a worker by number of messages that its task reads."""
+    """Peak bytes of a worker, by the number of messages that its task reads."""
 
     small_count: int
     large_count: int

@@ -1,4 +1,4 @@
-"""Measures reading from JetStream, all sides in one run, and prints rates and ratios.
+"""Measure reading from JetStream, all sides in one run, and print rates and ratios.
 
 python benchmarks/run.py [--quick] [--messages N] [--only speed|memory] [--out FOLDER]
 """
@@ -36,11 +36,11 @@ _QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
 #: Payload size → share of ``--messages``.
 _SIZES = {200: 1.0, 1024: 0.2}
-#: nats-py is given fewer messages: its rate is the same, and the run does not take an hour.
+#: nats-py reads fewer messages: its rate is the same, and the run would take an hour otherwise.
 _PULL_SHARE = 10
 _RECORDED_ANSWERS = 16
 _TWO_COLUMNS = "subject string, content binary"
-#: A short and a long range; the long one is cut to what the stream holds.
+#: A short and a long range, limited to the messages of the stream.
 _MEMORY_COUNTS = (200_000, 2_000_000)
 
 
@@ -54,7 +54,7 @@ def main() -> None:
         wanted = _SIZES if arguments.only != "memory" else {200: 1.0}
         for size, share in wanted.items():
             result = SizeResult(size, int(messages * share))
-            _tell(f"storing {result.messages:,} messages of {size} bytes")
+            _print_progress(f"storing {result.messages:,} messages of {size} bytes")
             fill(server.url, _stream(size), result.messages, size)
             sizes.append(result)
         if arguments.only != "speed":
@@ -72,8 +72,14 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
-    parser.add_argument("--messages", type=int, help="of 200 bytes; a fifth of 1024 bytes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to check that it works"
+    )
+    parser.add_argument(
+        "--messages",
+        type=int,
+        help="number of messages of 200 bytes; a fifth of them of 1024 bytes",
+    )
     parser.add_argument("--only", choices=["speed", "memory"], help="measure only this")
     parser.add_argument("--out", type=Path, help="folder for latest.json and chart.png")
     return parser.parse_args()
@@ -82,18 +88,18 @@ def _parse() -> argparse.Namespace:
 def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None:
     session, url = make_session(), server.url
     recordings = {s.size: sides.record(url, _stream(s.size), _RECORDED_ANSWERS) for s in sizes}
-    _tell("warming up")
+    _print_progress("warming up")
     for _ in range(2):
         run_query(session, server, _stream(sizes[0].size), sizes[0].messages)
-    for turn in range(rounds):
+    for number in range(rounds):
         for result in sizes:
-            _tell(f"round {turn + 1} of {rounds}, {result.size} bytes")
+            _print_progress(f"round {number + 1} of {rounds}, {result.size} bytes")
             stream, count = _stream(result.size), result.messages
             result.add(PULL, sides.pull_fetch(url, stream, count // _PULL_SHARE))
-            before, begun = Usage.now(server.pid), time.perf_counter()
+            before, started = Usage.now(server.pid), time.perf_counter()
             result.add(RAW, sides.raw_socket(url, stream, count))
             spent = (Usage.now(server.pid) - before)[ELSEWHERE]
-            result.add_elsewhere(RAW, spent / (time.perf_counter() - begun))
+            result.add_elsewhere(RAW, spent / (time.perf_counter() - started))
             result.add(DECODE, sides.decode_alone(recordings[result.size], repeats=2))
             full = run_query(session, server, stream, count)
             result.add(WHOLE, full.whole)
@@ -111,8 +117,8 @@ def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None
 def _memory(url: str, messages: int, rounds: int) -> MemoryResult:
     small, large = (min(count, messages) for count in _MEMORY_COUNTS)
     result = MemoryResult(small, large, [], [])
-    for turn in range(rounds):
-        _tell(f"memory, round {turn + 1} of {rounds}")
+    for number in range(rounds):
+        _print_progress(f"memory, round {number + 1} of {rounds}")
         for count, peaks in ((small, result.small), (large, result.large)):
             peaks.append(worker_peak(url, _stream(200), count))
     return result
@@ -122,8 +128,8 @@ def _stream(size: int) -> str:
     return f"BENCH{size}"
 
 
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+def _print_progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sides that are measured without Spark. Each returns messages per second."""
+"""The sides that are measured without Spark; each returns messages per second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PULL_BATCH = 500
 
 
 def pull_fetch(url: str, stream: str, count: int) -> float:
-    """nats-py: a pull consumer without acknowledgements, ``fetch`` in batches."""
+    """Read with nats-py: a pull consumer without acks, ``fetch`` in batches."""
     return asyncio.run(_pull_fetch(url, stream, count))
 
 
@@ -28,30 +28,30 @@ async def _pull_fetch(url: str, stream: str, count: int) -> float:
     client = await nats.connect(url)
     config = ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL)
     pull = await client.jetstream().pull_subscribe(f"{stream}.>", stream=stream, config=config)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     received = 0
     while received < count:
         received += len(await pull.fetch(PULL_BATCH, timeout=10))
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     await pull.unsubscribe()
     await client.close()
     return received / seconds
 
 
 def raw_socket(url: str, stream: str, count: int) -> float:
-    """Direct get batches of the whole stream, thrown away: the limit of one connection."""
+    """Read the stream in direct get batches and discard them: the limit of one connection."""
     with Bare(url) as link:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         reached = 0
         while reached < count:
-            link.ask(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
+            link.request_batch(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
             reached = link.discard_answer()
-        return reached / (time.perf_counter() - begun)
+        return reached / (time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Answers as they came, in memory."""
+    """Received answers, in memory."""
 
     answers: list[bytes]
     mark: bytes
@@ -59,13 +59,13 @@ class Recording:
 
 
 def record(url: str, stream: str, answers: int) -> Recording:
-    """Keep the stream's first ``answers`` answers, or all where it has fewer."""
+    """Record the stream's first ``answers`` answers, or all if there are fewer."""
     kept: list[bytes] = []
     mark = marker(Bare.inbox.decode(), "1")
     with Bare(url) as link:
         reached = 0
         for _ in range(answers):
-            link.ask(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
+            link.request_batch(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
             kept.append(link.keep_answer())
             decoded = decode(kept[-1], mark, stream.encode(), frozenset())
             reached = int(decoded.messages.seqs[-1])
@@ -75,9 +75,9 @@ def record(url: str, stream: str, answers: int) -> Recording:
 
 
 def decode_alone(recording: Recording, repeats: int) -> float:
-    """One core that decodes all columns, in blocks as `Connection.block` hands them out."""
+    """Decode all columns on one core, in blocks as `Connection.block` returns them."""
     count = 0
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(repeats):
         for answer in recording.answers:
             position = 0
@@ -86,4 +86,4 @@ def decode_alone(recording: Recording, repeats: int) -> float:
                 decoded = decode(block, recording.mark, recording.stream, MESSAGE_COLUMNS)
                 count += len(decoded.messages)
                 position += decoded.consumed
-    return count / (time.perf_counter() - begun)
+    return count / (time.perf_counter() - started)

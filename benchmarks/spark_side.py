@@ -1,4 +1,4 @@
-"""The side that is measured with Spark: a streaming query from its start to its end."""
+"""The side that is measured with Spark: a streaming query from start to termination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from usage import Usage
 class QueryRates:
     """Rows per second: over the whole query, over its triggers, and over ``addBatch`` alone.
 
-    ``usage`` is the core-seconds of the whole query, as in `usage.Usage`; ``seconds`` its time.
+    ``usage`` is the core-seconds of the whole query, as in `usage.Usage`; ``seconds`` its duration.
     """
 
     whole: float
@@ -51,7 +51,7 @@ def run_query(
     options: dict[str, str] | None = None,
     flavor: str = "nats-v2",
 ) -> QueryRates:
-    """Read the stream to its end into the noop sink; ``columns`` is a schema, None for all."""
+    """Read the stream to its end into the noop sink; ``columns`` is a schema, ``None`` for all."""
     reader = (
         session.readStream.format(flavor)
         .option("nats.url", server.url)
@@ -62,7 +62,7 @@ def run_query(
         reader = reader.schema(columns)
     frame = reader.load()
     with tempfile.TemporaryDirectory() as checkpoint:
-        before, begun = Usage.now(server.pid), time.perf_counter()
+        before, started = Usage.now(server.pid), time.perf_counter()
         query = (
             frame.writeStream.format("noop")
             .option("checkpointLocation", checkpoint)
@@ -70,11 +70,11 @@ def run_query(
             .start()
         )
         query.awaitTermination()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         used = Usage.now(server.pid) - before
     rows = sum(each["numInputRows"] for each in query.recentProgress)
     if rows != expected:
-        raise RuntimeError(f"{stream}: {rows} rows, not {expected}")
+        raise RuntimeError(f"stream {stream}: the query read {rows} rows, not {expected}")
 
     def part(name: str) -> float:
         return sum(float(each["durationMs"].get(name, 0)) for each in query.recentProgress) / 1000

@@ -1,4 +1,4 @@
-"""Who used the processor's cores: the server, Spark's JVM, its Python workers, anybody else."""
+"""Core-seconds of the server, of Spark's JVM, of its Python workers, and of other processes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SERVER, JVM, PYTHON, ELSEWHERE = "nats-server", "JVM", "Python workers", "elsewh
 
 @dataclass(frozen=True)
 class Usage:
-    """Core-seconds up to now by kind; subtract an earlier one for those of a span."""
+    """Core-seconds up to now by kind; subtract an earlier value for those of an interval."""
 
     seconds: dict[str, float]
 
     @staticmethod
     def now(server_pid: int) -> Usage:
-        """The processes below this one, by kind; ``elsewhere`` is all that is none of ours."""
+        """Sum up the processes of this run by kind; ``elsewhere`` is all unrelated processes."""
         found = {SERVER: _own(psutil.Process(server_pid)), JVM: 0.0, PYTHON: 0.0}
         this = psutil.Process()
         for process in this.children(recursive=True):

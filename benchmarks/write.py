@@ -1,4 +1,4 @@
-"""Measures writing to JetStream, all sides in one run, and prints rates and ratios.
+"""Measure writing to JetStream, all sides in one run, and print rates and ratios.
 
 python benchmarks/write.py [--quick] [--messages N] [--out FOLDER]
 """
@@ -26,7 +26,7 @@ from bare import Bare
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.columns import MessageColumns
-from nats_spark_common.sink.ledger import TaskId
+from nats_spark_common.sink.task_id import TaskId
 from nats_spark_common.sink.writer import write_task
 from report import machine
 from spark_side import make_session
@@ -48,7 +48,7 @@ LABELS = {
     "spark fast": "sink in Spark, two tasks, allow_batched, whole job",
     "spark exact": "sink in Spark, two tasks, exactly-once, whole job",
 }
-#: What "task" and "task fast" have to reach, against each of the others.
+#: Minimum ratios of "task" and "task fast" to each of the other sides.
 TARGETS = {ONE: 15.0, ASYNC: 5.0, RAW: 0.6}
 
 #: Payload size → share of ``--messages``.
@@ -62,7 +62,7 @@ _BATCH_ROWS = 10_000
 
 @dataclass
 class Result:
-    """One payload size: messages per second by side, one a round."""
+    """One payload size: messages per second by side, one per round."""
 
     size: int
     messages: int
@@ -74,15 +74,19 @@ class Result:
         self.rates.setdefault(side, []).append(rate)
 
     def ratio(self, side: str, other: str) -> float:
-        """The median of each round's ratio."""
+        """Return the median of each round's ratio."""
         pairs = zip(self.rates[side], self.rates[other], strict=True)
         return median(ours / theirs for ours, theirs in pairs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
-    parser.add_argument("--messages", type=int, help="of 200 bytes; fewer of 1024 bytes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to check that it works"
+    )
+    parser.add_argument(
+        "--messages", type=int, help="number of messages of 200 bytes; fewer of 1024 bytes"
+    )
     parser.add_argument("--out", type=Path, help="folder for write.json")
     arguments = parser.parse_args()
     messages = arguments.messages or (100_000 if arguments.quick else 2_000_000)
@@ -90,13 +94,12 @@ def main() -> None:
     session = make_session()
     with EmbeddedServer() as server:
         for name in ("PLAIN", "FAST"):
-            asyncio.run(_make(server.url, name, allow_batched=name == "FAST"))
+            asyncio.run(_create(server.url, name, allow_batched=name == "FAST"))
         print("warming up", file=sys.stderr, flush=True)
         _spark(session, server.url, "PLAIN", 10_000, 200, "at-least-once")
-        for turn in range(1 if arguments.quick else 3):
+        for number in range(1 if arguments.quick else 3):
             for result in results:
-                words = f"round {turn + 1}, {result.size} bytes"
-                print(words, file=sys.stderr, flush=True)
+                print(f"round {number + 1}, {result.size} bytes", file=sys.stderr, flush=True)
                 _round(session, server, result)
     session.stop()
     for result in results:
@@ -118,7 +121,7 @@ def _round(session: SparkSession, server: EmbeddedServer, result: Result) -> Non
         asyncio.run(_purge(url))
         stream = "FAST" if "fast" in side else "PLAIN"
         mode = "exactly-once" if "exact" in side else "at-least-once"
-        before, begun = Usage.now(server.pid), time.perf_counter()
+        before, started = Usage.now(server.pid), time.perf_counter()
         own = time.process_time()
         if side == RAW:
             rate = _raw(url, count, size)
@@ -128,22 +131,22 @@ def _round(session: SparkSession, server: EmbeddedServer, result: Result) -> Non
             rate = _spark(session, url, stream, count, size, mode)
         used = Usage.now(server.pid) - before
         result.add(side, rate)
-        result.elsewhere.append(used[ELSEWHERE] / (time.perf_counter() - begun))
+        result.elsewhere.append(used[ELSEWHERE] / (time.perf_counter() - started))
         python = used[PYTHON] if side.startswith("spark") else time.process_time() - own
         shares = {"nats-server": used[SERVER], "Python": python}
         result.usage[side] = {who: s / count * 1e6 for who, s in shares.items()}
         stored = asyncio.run(_stored(url, stream))
         if stored != count:
-            raise RuntimeError(f"{side}: stream {stream} holds {stored}, not {count}")
+            raise RuntimeError(f"{side}: stream {stream} has {stored} messages, not {count}")
 
 
 async def _one_by_one(url: str, count: int, size: int) -> float:
     client = await nats.connect(url)
     jetstream, payload = client.jetstream(), b"x" * size
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for number in range(count):
         await jetstream.publish(f"PLAIN.{number % 100}", payload)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     await client.close()
     return count / seconds
 
@@ -152,7 +155,7 @@ async def _asynchronous(url: str, count: int, size: int) -> float:
     client = await nats.connect(url)
     jetstream = client.jetstream(publish_async_max_pending=_ASYNC_WINDOW)
     payload = b"x" * size
-    begun = time.perf_counter()
+    started = time.perf_counter()
     waiting: list[Any] = []
     for number in range(count):
         waiting.append(
@@ -162,13 +165,13 @@ async def _asynchronous(url: str, count: int, size: int) -> float:
             await asyncio.gather(*waiting)
             waiting.clear()
     await asyncio.gather(*waiting)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     await client.close()
     return count / seconds
 
 
 def _raw(url: str, count: int, size: int) -> float:
-    """Publishes that ask for acks, which are counted by a thread and not looked into."""
+    """Publish with reply subjects; a thread counts the acks without parsing them."""
     payload = b"x" * size
     answered = 0
     with Bare(url) as link:
@@ -179,7 +182,7 @@ def _raw(url: str, count: int, size: int) -> float:
                 answered += link.count_replies()
 
         counting = threading.Thread(target=count_acks)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         counting.start()
         for start in range(0, count, _CHUNK):
             while start - answered > _RAW_WINDOW:
@@ -190,11 +193,11 @@ def _raw(url: str, count: int, size: int) -> float:
             ]
             link.send(b"".join(frames))
         counting.join()
-        return count / (time.perf_counter() - begun)
+        return count / (time.perf_counter() - started)
 
 
 def _task(url: str, stream: str, count: int, size: int, mode: str) -> float:
-    """The work of one task of the sink, with record batches at hand."""
+    """Run the sink's work of one task, with prepared record batches."""
     settings = NatsSettings.from_options({"nats.url": url, "nats.sink.mode": mode})
     subjects = pa.array([f"{stream}.{n % 100}" for n in range(_BATCH_ROWS)])
     payloads = pa.array([b"x" * size] * _BATCH_ROWS, pa.binary())
@@ -204,25 +207,25 @@ def _task(url: str, stream: str, count: int, size: int, mode: str) -> float:
         for start in range(0, count, _BATCH_ROWS):
             yield batch.slice(0, min(_BATCH_ROWS, count - start))
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     task = TaskId(uuid.uuid4().hex, "0", 0)
     write_task(settings, MessageColumns(0, 1, None, None), task, batches())
-    return count / (time.perf_counter() - begun)
+    return count / (time.perf_counter() - started)
 
 
 def _spark(session: SparkSession, url: str, stream: str, count: int, size: int, mode: str) -> float:
-    """A whole job from ``save()`` to its end, that makes the rows and writes them."""
+    """Run a whole job, from ``save()`` to its end, that generates rows and writes them."""
     frame = session.range(0, count, 1, 2).selectExpr(
         f"concat('{stream}.', id % 100) as subject", f"repeat('x', {size}) as content"
     )
-    begun = time.perf_counter()
+    started = time.perf_counter()
     frame.write.format("nats-v2").mode("append").option("nats.url", url).option(
         "nats.sink.mode", mode
     ).save()
-    return count / (time.perf_counter() - begun)
+    return count / (time.perf_counter() - started)
 
 
-async def _make(url: str, stream: str, **config: Any) -> None:
+async def _create(url: str, stream: str, **config: Any) -> None:
     client = await nats.connect(url)
     request = {"name": stream, "subjects": [f"{stream}.>"], "storage": "file", **config}
     await client.request(f"$JS.API.STREAM.CREATE.{stream}", json.dumps(request).encode())

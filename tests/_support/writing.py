@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.columns import message_columns
-from nats_spark_common.sink.ledger import TaskId
+from nats_spark_common.sink.task_id import TaskId
 from nats_spark_common.sink.writer import Written, write_task
 
 from .admin import Admin

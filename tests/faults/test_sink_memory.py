@@ -76,7 +76,7 @@ def test_an_old_server_does_not_tell_who_leads_and_proves_nothing(
         rows, task = numbered(stream, ROWS), new_task()
         begin(old_nats_server.url, rows, STOOD, task)
         consume(admin, stream)
-        with pytest.raises(ReplayError, match="does not tell"):
+        with pytest.raises(ReplayError, match="does not report its process id"):
             write(exactly(old_nats_server.url), rows, task=task)
 
 
@@ -94,7 +94,7 @@ def test_a_server_that_may_not_be_asked_proves_nothing(stream: str) -> None:
             rows, task = numbered(stream, ROWS), new_task()
             begin(spark, rows, STOOD, task)
             admin.purge(stream, seq=LEFT + 1)
-            with pytest.raises(ReplayError, match="does not tell"):
+            with pytest.raises(ReplayError, match="does not report its process id"):
                 write(exactly(spark), rows, task=task)
             write(exactly(spark), numbered(stream, ROWS))  # what else the user does works
 

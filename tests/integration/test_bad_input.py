@@ -218,7 +218,7 @@ def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
 def test_a_table_of_the_catalog_says_that_it_lost_its_options(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
-    """And a write to one goes nowhere, rather than to a server that nobody named."""
+    """A write to one is an error, instead of a write to the default server."""
     admin.create_stream(stream)
     admin.fill(stream, 3)
     view = f"OPTIONS ('nats.url' '{nats_server.url}', 'nats.stream.name' '{stream}')"
@@ -237,7 +237,9 @@ def test_a_table_of_the_catalog_says_that_it_lost_its_options(
         spark.sql(f"DROP TABLE t{stream}")
 
 
-def test_rows_go_to_no_server_that_nobody_named(spark: SparkSession) -> None:
+def test_a_write_without_a_server_is_an_error(spark: SparkSession) -> None:
     rows = spark.range(1).selectExpr("'a' subject", "'1' content")
-    with pytest.raises(AnalysisException, match=r"nats\.url is not set: name the server"):
+    with pytest.raises(
+        AnalysisException, match=r"nats\.url is not set, and writes have no default server: set it"
+    ):
         rows.write.format("nats-v2").mode("append").save()

@@ -79,7 +79,9 @@ def test_the_balanced_example(spark: SparkSession, own: EmbeddedServer, tmp_path
             admin.publish("subject2", b"Msg")
         subjects = heard(admin, "done.>")
         soon = {"nats.request.timeout": "500ms"}
-        with pytest.raises(Exception, match=r"no stream takes it.*nats\.sink\.mode=best-effort"):
+        with pytest.raises(
+            Exception, match=r"no stream has this subject.*nats\.sink\.mode=best-effort"
+        ):
             run(renamed, "nats-balanced", tmp_path / "c", at(own, **sink, **soon))
         subjects.clear()
         # The Scala sink publishes to whoever listens; so the error says how to do that here.
@@ -320,7 +322,7 @@ def test_rows_of_the_balanced_and_partitioned_sinks(
     options = {"nats.sink.mode": "best-effort", "nats.sink.unknown.columns": "drop"}
     with closing(Admin(own.url)) as admin:
         make_stream(admin, "DONE", subjects=["done.>"])
-        with pytest.raises(Exception, match=r"'dateTime' is no part.*unknown\.columns=drop"):
+        with pytest.raises(Exception, match=r"'dateTime' is not part.*unknown\.columns=drop"):
             rows.write.format("natsJS").mode("append").options(**at(own)).save()
         rows.write.format("natsJS").mode("append").options(**at(own), **options).save()
         stamped = rows.selectExpr(

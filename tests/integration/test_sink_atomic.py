@@ -1,4 +1,4 @@
-"""All rows of a task or none."""
+"""Atomic batches: all rows of a task are stored, or none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_up_to_a_thousand_rows_are_stored_as_one_batch(
     assert len({(m.headers or {})["Nats-Batch-Id"] for m in found}) == 1
 
 
-def test_one_row_more_is_refused_before_anything_is_sent(
+def test_more_rows_are_rejected_before_any_is_sent(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream, allow_atomic=True)
@@ -40,7 +40,7 @@ def test_one_row_more_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("position", [0, 250, 499])
-def test_a_refused_row_leaves_nothing_behind(
+def test_no_row_is_stored_if_one_is_rejected(
     nats_server: EmbeddedServer, admin: Admin, stream: str, position: int
 ) -> None:
     make_stream(admin, stream, allow_atomic=True, max_msg_size=200)
@@ -51,15 +51,17 @@ def test_a_refused_row_leaves_nothing_behind(
     assert admin.info(stream).state.messages == 0
 
 
-def test_a_stream_without_atomic_batches_is_refused_by_name(
+def test_a_stream_without_atomic_batches_is_named_in_the_error(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
-    with pytest.raises(PublishError, match=rf"'{stream}' takes no atomic batches.*allow_atomic"):
+    with pytest.raises(
+        PublishError, match=rf"'{stream}' does not allow atomic batches.*allow_atomic"
+    ):
         write(atomically(nats_server.url), numbered(stream, 2))
 
 
-def test_an_old_server_is_refused_by_its_version(
+def test_an_old_server_is_an_error_that_names_the_version(
     old_nats_server: EmbeddedServer, stream: str
 ) -> None:
     admin = Admin(old_nats_server.url)
@@ -69,7 +71,7 @@ def test_an_old_server_is_refused_by_its_version(
     admin.close()
 
 
-def test_rows_of_two_streams_are_refused(
+def test_rows_of_two_streams_are_rejected(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     for name in (stream, f"{stream}b"):
@@ -88,7 +90,7 @@ def test_a_replay_of_a_stored_batch_stores_nothing(
     assert admin.info(stream).state.messages == 400
 
 
-def test_a_copy_of_an_atomic_batch_is_no_batch(
+def test_headers_of_an_atomic_batch_are_not_copied(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream, allow_atomic=True)

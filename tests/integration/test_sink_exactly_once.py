@@ -1,4 +1,4 @@
-"""Exactly-once: replays, rival attempts and their records, a task at a time."""
+"""Exactly-once: retried tasks, concurrent attempts and their records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import FencedError, ReplayError
 from nats_spark_common.options.settings import NatsSettings
-from nats_spark_common.sink.ledger import LEASE, TaskId, forget
+from nats_spark_common.sink.task_id import TaskId
+from nats_spark_common.sink.task_record import LEASE, delete_records
 
 from .._support.admin import Admin, mirror, wait_until
 from .._support.proxy import proxy
@@ -32,14 +33,14 @@ from .._support.writing import (
     write_batches,
 )
 
-#: The server's minimum; a replay a moment later is past it.
+#: The server's minimum duplicate window, in nanoseconds; a retry a moment later is outside it.
 SHORTEST = 100_000_000
 PROBE = b"probe"
 
 
 @pytest.fixture(params=WAYS)
-def forgetful(request: pytest.FixtureRequest, admin: Admin, stream: str) -> str:
-    """A stream that remembers message ids no longer than it must."""
+def short_window(request: pytest.FixtureRequest, admin: Admin, stream: str) -> str:
+    """A stream with the shortest duplicate window."""
     make_stream(admin, stream, duplicate_window=SHORTEST, **WAYS[request.param])
     return stream
 
@@ -50,7 +51,7 @@ def stored(admin: Admin, stream: str) -> list[bytes]:
 
 
 def past_the_window(admin: Admin, stream: str) -> None:
-    """Await that the server has forgotten an id that is as old as the latest message."""
+    """Wait until the duplicate window of the latest message has passed."""
     probe = {"Nats-Msg-Id": f"probe-{time.monotonic_ns()}"}
     first = admin.publish(f"{stream}.probe", PROBE, probe)
     wait_until(lambda: admin.publish(f"{stream}.probe", PROBE, probe) > first)
@@ -67,25 +68,25 @@ def test_ids_name_query_batch_partition_and_row(
 
 
 @pytest.mark.parametrize("after", [0, 100, 2_500, 5_000])
-def test_an_attempt_after_a_crash_adds_what_is_missing(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str, after: int
+def test_an_attempt_after_a_crash_publishes_the_missing_rows(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str, after: int
 ) -> None:
-    rows, task = numbered(forgetful, 5_000), new_task()
+    rows, task = numbered(short_window, 5_000), new_task()
     begin(nats_server.url, rows, after, task)
-    past_the_window(admin, forgetful)
+    past_the_window(admin, short_window)
     write(exactly(nats_server.url), rows, task=task)
-    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
+    assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
 
 
 def test_a_replay_past_the_window_repeats_nothing(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
+    rows, task = numbered(short_window, 1_000), new_task()
     write(exactly(nats_server.url), rows, task=task)
-    past_the_window(admin, forgetful)
-    before = admin.info(forgetful).state.last_seq
+    past_the_window(admin, short_window)
+    before = admin.info(short_window).state.last_seq
     write(exactly(nats_server.url), rows, task=task)
-    assert admin.info(forgetful).state.last_seq == before
+    assert admin.info(short_window).state.last_seq == before
 
 
 def test_a_replay_past_the_window_on_an_old_server(
@@ -101,68 +102,68 @@ def test_a_replay_past_the_window_on_an_old_server(
     admin.close()
 
 
-def test_mirrors_that_lack_messages_are_never_asked_what_stands(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_mirrors_that_lack_messages_are_not_read_for_stored_rows(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
+    rows, task = numbered(short_window, 1_000), new_task()
     begin(nats_server.url, rows, 900, task)
-    mirror(admin, f"{forgetful}-F", forgetful, filter_subject=f"{forgetful}.1")
-    mirror(admin, f"{forgetful}-P", forgetful)
-    admin.purge(f"{forgetful}-P")
-    past_the_window(admin, forgetful)
+    mirror(admin, f"{short_window}-F", short_window, filter_subject=f"{short_window}.1")
+    mirror(admin, f"{short_window}-P", short_window)
+    admin.purge(f"{short_window}-P")
+    past_the_window(admin, short_window)
     for _ in range(3):
         write(exactly(nats_server.url), rows, task=task)
-    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
-    admin.delete_stream(f"{forgetful}-F")
-    admin.delete_stream(f"{forgetful}-P")
+    assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
+    admin.delete_stream(f"{short_window}-F")
+    admin.delete_stream(f"{short_window}-P")
 
 
-def test_a_replay_is_found_by_the_users_own_ids(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_stored_rows_are_found_by_the_users_own_ids(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows = [{**row, "msgId": f"mine-{i}"} for i, row in enumerate(numbered(forgetful, 500))]
+    rows = [{**row, "msgId": f"mine-{i}"} for i, row in enumerate(numbered(short_window, 500))]
     task = new_task()
     begin(nats_server.url, rows, 200, task)
-    past_the_window(admin, forgetful)
+    past_the_window(admin, short_window)
     write(exactly(nats_server.url), rows[::-1], task=task)  # in another order
-    ids = [(m.headers or {})["Nats-Msg-Id"] for m in admin.read_all(forgetful)]
+    ids = [(m.headers or {})["Nats-Msg-Id"] for m in admin.read_all(short_window)]
     assert sorted(each for each in ids if each.startswith("mine")) == sorted(
         row["msgId"] for row in rows
     )
 
 
-def test_an_id_may_stand_in_one_stream_and_be_missing_in_another(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_an_id_may_be_stored_in_one_stream_and_missing_in_another(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    other = f"{forgetful}b"
+    other = f"{short_window}b"
     make_stream(admin, other)
     ids = [str(number) for number in range(200)]
-    rows: list[Row] = [{"subject": f"{forgetful}.x", "content": b"", "msgId": i} for i in ids]
+    rows: list[Row] = [{"subject": f"{short_window}.x", "content": b"", "msgId": i} for i in ids]
     rows += [{"subject": f"{other}.x", "content": b"", "msgId": i} for i in ids]
     task = new_task()
     begin(nats_server.url, rows, 300, task)
     write(exactly(nats_server.url), rows, task=task)
-    assert admin.info(forgetful).state.messages == 200
+    assert admin.info(short_window).state.messages == 200
     assert admin.info(other).state.messages == 200
 
 
-def test_spaces_around_an_id_are_no_part_of_it(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_spaces_around_an_id_are_removed(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows = [{**row, "msgId": f"  {i} "} for i, row in enumerate(numbered(forgetful, 100))]
+    rows = [{**row, "msgId": f"  {i} "} for i, row in enumerate(numbered(short_window, 100))]
     task = new_task()
     write(exactly(nats_server.url), rows, task=task)
-    past_the_window(admin, forgetful)
+    past_the_window(admin, short_window)
     write(exactly(nats_server.url), rows, task=task)
-    assert len(stored(admin, forgetful)) == 100
+    assert len(stored(admin, short_window)) == 100
 
 
-def test_a_lost_ack_of_the_record_is_no_reason_to_publish_again(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_a_lost_ack_of_the_record_does_not_repeat_rows(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
+    rows, task = numbered(short_window, 1_000), new_task()
     write(exactly(nats_server.url), rows, task=task)
-    past_the_window(admin, forgetful)
+    past_the_window(admin, short_window)
     swallowed: list[bytes] = []
 
     def tamper(data: bytes) -> bytes:
@@ -174,22 +175,22 @@ def test_a_lost_ack_of_the_record_is_no_reason_to_publish_again(
     with proxy(nats_server.url, tamper) as url:
         write(exactly(url, request_timeout="500ms"), rows, task=task)
     assert swallowed
-    assert len(stored(admin, forgetful)) == 1_000
+    assert len(stored(admin, short_window)) == 1_000
 
 
-def test_rows_in_another_order_are_noticed(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_rows_in_another_order_are_an_error(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 500), new_task()
+    rows, task = numbered(short_window, 500), new_task()
     begin(nats_server.url, rows, 200, task)
-    count = stood(admin, forgetful, 200)  # the crash may have cut the last ones off
+    count = stood(admin, short_window, 200)  # the last ones may be lost in the crash
     swapped = [rows[1], rows[0], *rows[2:]]
-    with pytest.raises(ReplayError, match=r"row 0 .*another than.*msgId"):
+    with pytest.raises(ReplayError, match=r"row 0 .*differs from.*msgId"):
         write(exactly(nats_server.url), swapped, task=task)
-    assert len(stored(admin, forgetful)) == count
+    assert len(stored(admin, short_window)) == count
 
 
-def test_a_stream_that_transforms_subjects_is_no_reason_to_doubt_the_order(
+def test_transformed_subjects_do_not_count_as_another_order(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     transform = {"src": f"{stream}.*", "dest": f"{stream}.to.$1"}
@@ -206,7 +207,7 @@ def test_a_stream_that_transforms_subjects_is_no_reason_to_doubt_the_order(
     assert stored(admin, stream) == [row["content"] for row in rows]
 
 
-def test_a_header_with_an_id_gives_way_to_the_rows_own(
+def test_an_id_of_the_row_replaces_one_of_the_headers(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
@@ -215,17 +216,17 @@ def test_a_header_with_an_id_gives_way_to_the_rows_own(
     assert [(m.headers or {}).get("a") for m in admin.read_all(stream)] == ["b", "b"]
 
 
-def test_streams_that_come_up_later_are_recorded_too(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_streams_of_later_rows_are_recorded_too(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    other = f"{forgetful}b"
+    other = f"{short_window}b"
     make_stream(admin, other, duplicate_window=SHORTEST)
     admin.fill(other, 50)
-    rows = [*numbered(forgetful, 300), *numbered(other, 300)]
+    rows = [*numbered(short_window, 300), *numbered(other, 300)]
     task = new_task()
     begin(nats_server.url, rows, 500, task)
     write(exactly(nats_server.url), rows, task=task)
-    assert admin.info(forgetful).state.messages == 300
+    assert admin.info(short_window).state.messages == 300
     assert admin.info(other).state.messages == 350
 
 
@@ -238,13 +239,13 @@ def test_a_recreated_stream_gets_every_row(
     begin(nats_server.url, rows, 100, task)
     admin.delete_stream(stream)
     make_stream(admin, stream, duplicate_window=SHORTEST)
-    begin(nats_server.url, rows, 200, task)  # its sequences lie below those of the record
+    begin(nats_server.url, rows, 200, task)  # its sequences are below those of the record
     past_the_window(admin, stream)
     write(exactly(nats_server.url), rows, task=task)
     assert stored(admin, stream) == [row["content"] for row in rows]
 
 
-def test_within_the_window_the_servers_memory_is_enough(
+def test_within_the_window_removed_messages_are_not_repeated(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream, retention="workqueue")
@@ -256,29 +257,29 @@ def test_within_the_window_the_servers_memory_is_enough(
     assert stored(admin, stream) == [row["content"] for row in rows[count:]]
 
 
-def test_a_replay_that_cannot_know_fails_rather_than_repeats(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_a_retry_that_cannot_find_the_stored_rows_fails(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 300), new_task()
+    rows, task = numbered(short_window, 300), new_task()
     begin(nats_server.url, rows, 200, task)
-    admin.delete_message(forgetful, 100)
-    with pytest.raises(ReplayError, match=rf"'{forgetful}'.*nats\.fail\.on\.data\.loss=false"):
+    admin.delete_message(short_window, 100)
+    with pytest.raises(ReplayError, match=rf"'{short_window}'.*nats\.fail\.on\.data\.loss=false"):
         write(exactly(nats_server.url), rows, task=task)
-    assert admin.info(forgetful).state.messages == 199
+    assert admin.info(short_window).state.messages == 199
     write(exactly(nats_server.url, fail_on_data_loss="false"), rows, task=task)
-    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
+    assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
 
 
 class Rival:
-    """An attempt that waits between its batches until it is told to go on."""
+    """An attempt that pauses between its batches until it may continue."""
 
     def __init__(self, url: str, rows: list[Row], task: TaskId) -> None:
-        self.waits = threading.Event()
-        self.may_go_on = threading.Event()
+        self.paused = threading.Event()
+        self.may_continue = threading.Event()
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(url, rows, task))
         self._thread.start()
-        assert self.waits.wait(20)
+        assert self.paused.wait(20)
 
     def _run(self, url: str, rows: list[Row], task: TaskId) -> None:
         try:
@@ -288,30 +289,30 @@ class Rival:
 
     def _slow(self, rows: list[Row]) -> Iterator[pa.RecordBatch]:
         yield from batches(rows[: len(rows) // 2], batch_rows=100)
-        self.waits.set()
-        assert self.may_go_on.wait(60)
+        self.paused.set()
+        assert self.may_continue.wait(60)
         yield from batches(rows[len(rows) // 2 :], batch_rows=100)
 
     def end(self) -> None:
-        self.may_go_on.set()
+        self.may_continue.set()
         self._thread.join(60)
 
 
-def test_an_attempt_that_was_overtaken_stops(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_an_attempt_whose_task_was_taken_over_stops(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
+    rows, task = numbered(short_window, 1_000), new_task()
     slow = Rival(nats_server.url, rows, task)
     write(exactly(nats_server.url), rows, task=task)
     slow.end()
     assert isinstance(slow.error, FencedError)
-    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
+    assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
 
 
 def test_a_speculative_attempt_beside_a_running_one_repeats_nothing(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
+    rows, task = numbered(short_window, 1_000), new_task()
     first = Rival(nats_server.url, rows, task)
     done: list[BaseException | None] = []
 
@@ -324,10 +325,10 @@ def test_a_speculative_attempt_beside_a_running_one_repeats_nothing(
 
     second = threading.Thread(target=speculate)
     second.start()
-    first.end()  # goes on while the second attempt takes over, waits and reads
+    first.end()  # continues while the second attempt takes over, waits and reads
     second.join(60)
     assert None in (first.error, *done)
-    assert sorted(stored(admin, forgetful)) == sorted(row["content"] for row in rows)
+    assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
 
 
 def records(admin: Admin, query: str, bucket: str = "nats_spark_sink") -> dict[str, Any]:
@@ -342,7 +343,7 @@ def records(admin: Admin, query: str, bucket: str = "nats_spark_sink") -> dict[s
     return {each.removeprefix(prefix): value(each) for each in found["state"].get("subjects") or {}}
 
 
-def test_the_record_names_the_streams_as_they_were(
+def test_the_record_has_the_last_sequences_before_the_task(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
@@ -353,17 +354,17 @@ def test_the_record_names_the_streams_as_they_were(
     assert record["streams"][stream]["seq"] == 17
 
 
-def test_a_task_without_rows_makes_no_record(
+def test_a_task_without_rows_creates_no_record(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
-    write(exactly(nats_server.url), numbered(stream, 1))  # makes the bucket
+    write(exactly(nats_server.url), numbered(stream, 1))  # creates the bucket
     task = new_task()
     assert write(exactly(nats_server.url), [], task=task).revision == 0
     assert records(admin, task.query) == {}
 
 
-def test_records_before_a_revision_are_forgotten(
+def test_records_before_a_revision_are_deleted(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_stream(admin, stream)
@@ -371,7 +372,7 @@ def test_records_before_a_revision_are_forgotten(
     settings = exactly(nats_server.url)
     for batch in ("8", "9"):
         last = write(settings, numbered(stream, 1), task=TaskId(query, batch, 0))
-    forget(NatsSettings.from_options(settings), query, last.revision)
+    delete_records(NatsSettings.from_options(settings), query, last.revision)
     assert list(records(admin, query)) == ["9.0"]
 
 
@@ -390,19 +391,19 @@ def test_the_bucket_is_an_ordinary_key_value_bucket(
     assert json.loads(admin.run(read()) or b"{}")["streams"][stream]["seq"] == 0
 
 
-def test_an_attempt_whose_record_is_gone_stops(
-    nats_server: EmbeddedServer, admin: Admin, forgetful: str
+def test_an_attempt_whose_record_was_deleted_stops(
+    nats_server: EmbeddedServer, admin: Admin, short_window: str
 ) -> None:
-    rows, task = numbered(forgetful, 1_000), new_task()
-    settings = exactly(nats_server.url, sink_bucket=f"B{forgetful}", retry_count="0")
+    rows, task = numbered(short_window, 1_000), new_task()
+    settings = exactly(nats_server.url, sink_bucket=f"B{short_window}", retry_count="0")
 
     def losing() -> Iterator[pa.RecordBatch]:
         yield from batches(rows[:500], batch_rows=100)
-        admin.delete_stream(f"KV_B{forgetful}")
-        looks_again = time.monotonic() + LEASE
-        wait_until(lambda: time.monotonic() > looks_again)
+        admin.delete_stream(f"KV_B{short_window}")
+        next_check = time.monotonic() + LEASE
+        wait_until(lambda: time.monotonic() > next_check)
         yield from batches(rows[500:], batch_rows=100)
 
     with pytest.raises(FencedError):
         write_batches(settings, losing(), task=task)
-    assert admin.info(forgetful).state.messages == 500
+    assert admin.info(short_window).state.messages == 500

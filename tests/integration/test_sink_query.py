@@ -1,4 +1,4 @@
-"""Whole writes through Spark: streaming and batch, schemas, streams that are made."""
+"""Writes through Spark: streaming and batch, schemas, creation of streams."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(frame: DataFrame, url: str, **options: str) -> None:
 def copy(
     spark: SparkSession, url: str, source: str, target: str, checkpoint: Path, **options: str
 ) -> StreamingQuery:
-    """A query that copies what one stream holds to ``<target>.<subject>``, to its end."""
+    """Run a query that copies all messages of a stream to ``<target>.<subject>``."""
     frame = (
         spark.readStream.format("nats-v2")
         .option("nats.url", url)
@@ -90,7 +90,7 @@ def test_a_query_copies_a_stream_with_its_headers(
     assert first.headers["a"] == "é"
 
 
-def test_records_of_finished_batches_and_writes_are_forgotten(
+def test_records_of_finished_batches_and_writes_are_deleted(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
 ) -> None:
     target = f"{stream}copy"
@@ -159,7 +159,7 @@ def test_the_rows_of_an_aggregation_are_published_in_complete_mode(
         (["'a' subject", "'1' content", "7 msgId"], "'msgId' is int, not string"),
     ],
 )
-def test_a_schema_that_does_not_fit_is_told_before_anything_is_written(
+def test_an_invalid_schema_is_an_error_before_anything_is_written(
     spark: SparkSession, nats_server: EmbeddedServer, columns: list[str], words: str
 ) -> None:
     with pytest.raises(Exception, match=words):
@@ -190,7 +190,7 @@ def test_unknown_columns_are_dropped_on_request(
     assert [m.payload for m in admin.read_all(target)] == [b"1"] * 3
 
 
-def test_the_batches_of_a_query_warn_once_of_dropped_columns(
+def test_the_batches_of_a_query_warn_once_about_dropped_columns(
     nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     schema = StructType().add("subject", "string").add("content", "string").add("amount", "integer")
@@ -210,14 +210,14 @@ def test_a_writer_names_the_one_stream_that_may_store_its_rows(
     rows = spark.range(5).selectExpr(f"'{stream}.a' subject", "cast(id as string) content")
     with pytest.raises(Exception, match=rf"'{stream}\.a': .*nats\.stream\.name"):
         save(rows, nats_server.url, stream_name="OTHER")
-    with pytest.raises(Exception, match=r"nats\.stream\.name=A,B: a sink names the one stream"):
+    with pytest.raises(Exception, match=r"nats\.stream\.name=A,B: a sink accepts one stream"):
         save(rows, nats_server.url, stream_name="A,B")
     assert admin.info(stream).state.messages == 0
     save(rows, nats_server.url, stream_name=stream)
     assert admin.info(stream).state.messages == 5
 
 
-def test_a_stream_that_the_environment_names_is_that_of_the_source(
+def test_a_stream_name_of_the_environment_does_not_apply_to_the_sink(
     monkeypatch: pytest.MonkeyPatch, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)
@@ -253,7 +253,7 @@ def test_a_thread_of_its_own_writes_once_the_session_is_active_in_it(
     assert admin.info(f"{stream}copy").state.messages == 5
 
 
-def test_overwriting_is_refused(spark: SparkSession, nats_server: EmbeddedServer) -> None:
+def test_overwriting_is_rejected(spark: SparkSession, nats_server: EmbeddedServer) -> None:
     rows = spark.range(1).selectExpr("'a' subject", "'1' content")
     writer = rows.write.format("nats-v2").option("nats.url", nats_server.url)
     with pytest.raises(Exception, match=r"append.*nats stream purge"):
@@ -275,7 +275,7 @@ def created(admin: Admin, stream: str) -> dict[str, Any]:
     return config
 
 
-def test_a_missing_stream_is_made_from_the_options(
+def test_a_missing_stream_is_created_from_the_options(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
@@ -298,7 +298,7 @@ def test_a_missing_stream_is_made_from_the_options(
     assert config["allow_batched"]
 
 
-def test_a_made_stream_takes_the_rows_of_each_run(
+def test_a_created_stream_stores_the_rows_of_each_run(
     spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
@@ -338,7 +338,7 @@ def test_an_existing_stream_is_never_changed(
         ({"stream_name": "A"}, "needs nats.stream.subjects"),
     ],
 )
-def test_a_stream_that_cannot_be_made_for_want_of_options(
+def test_creating_a_stream_needs_its_name_and_subjects(
     spark: SparkSession, nats_server: EmbeddedServer, options: dict[str, str], words: str
 ) -> None:
     rows = spark.range(1).selectExpr("'a' subject", "'1' content")
@@ -346,7 +346,7 @@ def test_a_stream_that_cannot_be_made_for_want_of_options(
         save(rows, nats_server.url, sink_create_stream="true", **options)
 
 
-def test_subjects_of_another_stream_are_refused_in_the_servers_words(
+def test_subjects_of_another_stream_are_rejected_with_the_servers_description(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     admin.create_stream(stream)

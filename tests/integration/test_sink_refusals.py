@@ -1,4 +1,4 @@
-"""What the server refuses is one clear error that names the subject, however it was sent."""
+"""A rejected message is one error that names its subject, however it was sent."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ def way(request: pytest.FixtureRequest) -> dict[str, Any]:
     return WAYS[request.param]
 
 
-def refused(url: str, rows: list[Row], words: str, mode: str = "at-least-once") -> None:
+def assert_rejected(url: str, rows: list[Row], words: str, mode: str = "at-least-once") -> None:
     with pytest.raises(PublishError, match=words):
         write(options(url, sink_mode=mode), rows)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_subject_that_no_stream_takes(
+def test_a_subject_without_a_stream(
     nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any], mode: str
 ) -> None:
     make_stream(admin, stream, **way)
     rows = [*numbered(stream, 10), {"subject": f"no.{stream}.x", "content": b"1"}]
-    refused(
-        nats_server.url, rows, rf"'no\.{stream}\.x': no stream takes it.*nats stream edit", mode
+    assert_rejected(
+        nats_server.url,
+        rows,
+        rf"'no\.{stream}\.x': no stream has this subject.*nats stream edit",
+        mode,
     )
 
 
@@ -63,10 +66,10 @@ def test_a_stream_that_is_not_the_named_one(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_subject_that_only_a_plain_subscriber_takes(
+def test_a_subject_with_only_a_core_subscriber(
     nats_server: EmbeddedServer, admin: Admin, stream: str, mode: str
 ) -> None:
-    """It takes the message, and does not answer."""
+    """The subscriber receives the message and does not answer."""
 
     async def hear(_: Any) -> None:
         pass
@@ -77,14 +80,16 @@ def test_a_subject_that_only_a_plain_subscriber_takes(
 
     admin.run(subscribe())
     named = options(nats_server.url, sink_mode=mode, request_timeout="500ms")
-    with pytest.raises(PublishError, match=rf"'{stream}\.0': no stream takes it"):
+    with pytest.raises(PublishError, match=rf"'{stream}\.0': no stream has this subject"):
         write(named, numbered(stream, 10))
 
 
 def test_a_subject_without_stream_on_an_old_server(
     old_nats_server: EmbeddedServer, stream: str
 ) -> None:
-    refused(old_nats_server.url, numbered(stream, 3), f"'{stream}.0': no stream takes it")
+    assert_rejected(
+        old_nats_server.url, numbered(stream, 3), f"'{stream}.0': no stream has this subject"
+    )
 
 
 def test_best_effort_needs_no_stream(nats_server: EmbeddedServer, stream: str) -> None:
@@ -101,13 +106,13 @@ def test_a_full_stream(
     limit: dict[str, int],
 ) -> None:
     make_stream(admin, stream, discard="new", **limit, **way)
-    words = rf"subject '{stream}\.\d': .* refuses the message: maximum.*discard: new"
-    refused(nats_server.url, numbered(stream, 3_000, size=100), words)
+    words = rf"subject '{stream}\.\d': .* rejected the message: maximum.*discard: new"
+    assert_rejected(nats_server.url, numbered(stream, 3_000, size=100), words)
     info = admin.info(stream)
-    assert 0 < info.state.messages < 10  # those that fitted
+    assert 0 < info.state.messages < 10  # those that fit
 
 
-def test_more_messages_of_a_subject_than_it_may_have(
+def test_more_messages_of_a_subject_than_its_limit(
     nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any]
 ) -> None:
     make_stream(
@@ -119,7 +124,7 @@ def test_more_messages_of_a_subject_than_it_may_have(
         **way,
     )
     rows = [{"subject": f"{stream}.{name}", "content": b"1"} for name in ("a", "b", "a", "c")]
-    refused(nats_server.url, rows, rf"'{stream}\.a': .*maximum messages per subject")
+    assert_rejected(nats_server.url, rows, rf"'{stream}\.a': .*maximum messages per subject")
 
 
 def test_a_sealed_stream(
@@ -128,18 +133,20 @@ def test_a_sealed_stream(
     make_stream(admin, stream, **way)
     config = admin.api(f"STREAM.INFO.{stream}")["config"]
     admin.api(f"STREAM.UPDATE.{stream}", **{**config, "sealed": True})
-    refused(nats_server.url, numbered(stream, 3), rf"'{stream}\.0': .*sealed.*write to another")
+    assert_rejected(
+        nats_server.url, numbered(stream, 3), rf"'{stream}\.0': .*sealed.*write to another"
+    )
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_message_past_the_streams_own_limit(
+def test_a_message_above_the_streams_max_msg_size(
     nats_server: EmbeddedServer, admin: Admin, stream: str, way: dict[str, Any], position: int
 ) -> None:
     make_stream(admin, stream, max_msg_size=100, **way)
     rows = [{"subject": f"{stream}.{i}", "content": b"x" * 10} for i in range(3)]
     rows[position]["content"] = b"x" * 101
-    words = rf"'{stream}\.{position}': stream '{stream}' refuses.*max_msg_size"
-    refused(nats_server.url, rows, words)
+    words = rf"'{stream}\.{position}': stream '{stream}' rejected.*max_msg_size"
+    assert_rejected(nats_server.url, rows, words)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,9 @@ def test_a_condition_in_the_headers_that_does_not_hold(
 ) -> None:
     make_stream(admin, stream, **way)
     row = {"subject": f"{stream}.a", "content": b"1", "headers": [(header, ["99"])]}
-    refused(nats_server.url, [row], rf"'{stream}\.a': stream '{stream}' refuses.*{header[:13]}")
+    assert_rejected(
+        nats_server.url, [row], rf"'{stream}\.a': stream '{stream}' rejected.*{header[:13]}"
+    )
 
 
 @pytest.mark.parametrize("mode", ["at-least-once", "exactly-once", "best-effort"])
@@ -172,7 +181,7 @@ def test_a_user_who_may_not_publish(stream: str, way: dict[str, Any], mode: str)
         admin.close()
 
 
-def test_a_user_who_may_publish_and_nothing_else_writes_singly(stream: str) -> None:
+def test_a_user_who_may_only_publish_writes_without_fast_batches(stream: str) -> None:
     users = (
         "authorization { users: ["
         "{user: root, password: pw}, "
@@ -186,14 +195,14 @@ def test_a_user_who_may_publish_and_nothing_else_writes_singly(stream: str) -> N
         admin.close()
 
 
-def test_a_mapped_subject_is_the_servers_business_but_for_exactly_once(stream: str) -> None:
+def test_mapped_subjects_are_published_except_in_mode_exactly_once(stream: str) -> None:
     with EmbeddedServer(f'mappings = {{ "from.*": "{stream}.$1" }}') as server:
         admin = Admin(server.url)
         make_stream(admin, stream)
         rows = [{"subject": "from.here", "content": b"1"}]
         write(options(server.url), rows)
         assert [m.subject for m in admin.read_all(stream)] == [f"{stream}.here"]
-        refused(server.url, rows, "'from.here': no stream takes it", "exactly-once")
+        assert_rejected(server.url, rows, "'from.here': no stream has this subject", "exactly-once")
         admin.close()
 
 

@@ -1,11 +1,9 @@
-"""Columns of a DataFrame as parts of a message, and which stream's subjects take a subject."""
+"""Columns of a DataFrame as parts of a message."""
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql.types import (
     ArrayType,
@@ -22,7 +20,6 @@ from pyspark.sql.types import (
 from nats_spark_common import OptionError
 from nats_spark_common.rows.schema import SCHEMA
 from nats_spark_common.sink.columns import MessageColumns, message_columns
-from nats_spark_common.sink.targets import taken_by
 
 S, B = StringType(), BinaryType()
 WRITTEN = ("subject", "content", "headers", "msgId")
@@ -60,13 +57,13 @@ def test_a_subject_column_comes_before_the_option() -> None:
     assert message_columns(schema(("subject", S), ("content", S)), "orders").subject == 0
 
 
-def test_what_a_read_gives_can_be_written() -> None:
+def test_rows_that_were_read_can_be_written() -> None:
     position = SCHEMA.names.index
     expected = MessageColumns(position("subject"), position("content"), position("headers"), None)
     assert message_columns(SCHEMA, None) == expected
 
 
-def test_columns_of_a_read_are_passed_over_in_any_type_and_case() -> None:
+def test_columns_of_a_source_are_ignored_in_any_type_and_case() -> None:
     columns = [("STREAM", LongType()), ("streamseq", S), ("subject", S), ("content", B)]
     assert message_columns(schema(*columns), None) == MessageColumns(2, 3, None, None)
 
@@ -98,7 +95,7 @@ def test_headers_have_one_value_or_a_list_of_values(value: DataType) -> None:
         ("headers", ArrayType(MapType(S, S)), "map<string,string> or"),
     ],
 )
-def test_a_column_of_another_type_is_refused(name: str, kind: DataType, expected: str) -> None:
+def test_a_column_of_another_type_is_rejected(name: str, kind: DataType, expected: str) -> None:
     columns = {**TYPES, name: kind}
     with pytest.raises(OptionError) as caught:
         message_columns(schema(*columns.items()), None)
@@ -106,7 +103,7 @@ def test_a_column_of_another_type_is_refused(name: str, kind: DataType, expected
 
 
 @pytest.mark.parametrize("name", [*WRITTEN, "data"])
-def test_two_columns_that_differ_in_case_only_are_refused(name: str) -> None:
+def test_two_columns_that_differ_in_case_only_are_rejected(name: str) -> None:
     kind = TYPES.get(name, B)
     columns = [(name, kind), (name.upper(), kind)]
     with pytest.raises(OptionError, match=f"two columns '{name.upper()}'"):
@@ -114,26 +111,26 @@ def test_two_columns_that_differ_in_case_only_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("drop_unknown", [False, True])
-def test_both_names_of_the_payload_at_once_are_refused(drop_unknown: bool) -> None:
+def test_both_names_of_the_payload_at_once_are_rejected(drop_unknown: bool) -> None:
     both = schema(("subject", S), ("content", B), ("data", B))
     with pytest.raises(OptionError, match=r"'content' and 'data' are both.*drop\('content'\)"):
         message_columns(both, None, drop_unknown=drop_unknown)
 
 
-def test_a_payload_is_needed() -> None:
+def test_a_payload_column_is_required() -> None:
     with pytest.raises(OptionError, match="no column 'content'"):
         message_columns(schema(("subject", S)), None)
 
 
 @pytest.mark.parametrize("default", [None, ""])
-def test_a_subject_is_needed_from_somewhere(default: str | None) -> None:
+def test_a_subject_column_or_option_is_required(default: str | None) -> None:
     with pytest.raises(OptionError, match=r"no column 'subject'.*nats\.sink\.subject"):
         message_columns(schema(("content", B)), default)
 
 
 @pytest.mark.parametrize("name", ["amount", "streams", ""])
-def test_a_column_that_is_no_part_of_a_message_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=f"column '{name}' is no part of a message"):
+def test_a_column_that_is_not_part_of_a_message_is_rejected(name: str) -> None:
+    with pytest.raises(OptionError, match=f"column '{name}' is not part of a message"):
         message_columns(schema(("subject", S), ("content", B), (name, S)), None)
 
 
@@ -156,7 +153,7 @@ def test_columns_of_a_read_are_not_reported_as_dropped() -> None:
 
 
 @pytest.mark.parametrize("missing", ["subject", "content"])
-def test_dropping_unknown_columns_does_not_make_a_part_of_a_message_optional(missing: str) -> None:
+def test_dropping_unknown_columns_does_not_make_subject_or_payload_optional(missing: str) -> None:
     columns = [(name, S) for name in ("subject", "content", "amount") if name != missing]
     with pytest.raises(OptionError, match=f"no column '{missing}'"):
         message_columns(schema(*columns), None, drop_unknown=True)
@@ -165,102 +162,6 @@ def test_dropping_unknown_columns_does_not_make_a_part_of_a_message_optional(mis
 @pytest.mark.parametrize(
     ("name", "meant"), [("subjekt", "subject"), ("header", "headers"), ("msgIds", "msgId")]
 )
-def test_a_misspelt_column_is_told_what_may_be_meant(name: str, meant: str) -> None:
+def test_the_error_suggests_the_column_that_a_misspelt_one_resembles(name: str, meant: str) -> None:
     with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
         message_columns(schema(("content", B), (name, S)), "orders")
-
-
-# Which subjects the subjects of a stream match.
-
-
-def takes(patterns: list[str], subjects: list[str]) -> list[bool]:
-    mask = taken_by(tuple(patterns), pa.array(subjects, pa.string()))
-    assert mask.dtype == np.bool_
-    return mask.tolist()
-
-
-def matches(pattern: list[str], subject: list[str]) -> bool:
-    """The rules of the NATS documentation, token by token."""
-    if pattern == [">"]:
-        return len(subject) > 0
-    if not pattern or not subject:
-        return not pattern and not subject
-    return pattern[0] in ("*", subject[0]) and matches(pattern[1:], subject[1:])
-
-
-PLAIN = ["a", "b", "ab", "A", "日本", "ä", "-", "#", "&", "~", "$KV"]
-TRICKY = [
-    "a+",
-    "a?",
-    "(a",
-    "[ab]",
-    "a|b",
-    "a*",
-    ">a",
-    "**",
-    "^",
-    "\\d",
-    "{2}",
-    "\\E",
-    "\\",
-    "(?i)a",
-]
-TOKENS = st.sampled_from(PLAIN + TRICKY)
-SUBJECTS = st.lists(TOKENS, min_size=1, max_size=4)
-
-
-@st.composite
-def patterns(draw: st.DrawFn) -> list[str]:
-    head = draw(st.lists(TOKENS | st.just("*"), max_size=3))
-    return [*head, draw(TOKENS | st.sampled_from(["*", ">"]))]
-
-
-@given(st.lists(patterns(), max_size=4), st.lists(SUBJECTS, max_size=8))
-@settings(max_examples=400)
-def test_a_stream_takes_what_one_of_its_subjects_matches(
-    several: list[list[str]], subjects: list[list[str]]
-) -> None:
-    expected = [any(matches(pattern, subject) for pattern in several) for subject in subjects]
-    assert takes(list(map(".".join, several)), list(map(".".join, subjects))) == expected
-
-
-@given(SUBJECTS)
-def test_a_stream_takes_the_subject_that_it_names(subject: list[str]) -> None:
-    assert takes([".".join(subject)], [".".join(subject)]) == [True]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "subject", "taken"),
-    [
-        ("orders.*", "orders.eu", True),
-        ("orders.*", "orders", False),
-        ("orders.*", "orders.eu.1", False),
-        ("orders.>", "orders.eu.1", True),
-        ("orders.>", "orders", False),
-        ("orders.>", "orders2.eu", False),
-        (">", "orders", True),
-        ("*.*", "a.b", True),
-        ("*.*", "a", False),
-        ("orders", "Orders", False),
-        ("orders", "my.orders", False),
-        ("orders", "orders.eu", False),
-        ("a.b", "axb", False),
-        ("grün.*", "grün.日本", True),
-        ("$KV.b.>", "$KV.b.k", True),
-    ],
-)
-def test_wildcards_stand_for_whole_tokens(pattern: str, subject: str, taken: bool) -> None:
-    assert takes([pattern], [subject]) == [taken]
-
-
-def test_a_stream_without_subjects_takes_nothing() -> None:
-    assert takes([], ["a", "a.b"]) == [False, False]
-
-
-def test_the_start_of_one_subject_is_not_joined_with_the_end_of_another() -> None:
-    assert takes(["a.b", "c.d"], ["a.b.d", "a.d", "a.c.d", "c.d"]) == [False, False, False, True]
-
-
-def test_a_stream_may_have_very_many_subjects() -> None:
-    many = [f"orders.region{number}.*.created.>" for number in range(20_000)]
-    assert takes(many, ["orders.region19999.x.created.y", "other"]) == [True, False]

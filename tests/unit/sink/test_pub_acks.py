@@ -1,4 +1,4 @@
-"""Answers to publishes: counted as a block, or read one by one, always with the same outcome."""
+"""Answers to publishes: counted as a block or parsed one by one, with the same result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nats_spark_common.errors import ProtocolError, PublishError
+from nats_spark_common.errors import ProtocolError
 from nats_spark_common.protocol.operations import (
     OK_SIGNAL,
     PING_SIGNAL,
@@ -22,15 +22,15 @@ from nats_spark_common.protocol.operations import (
     Info,
     Msg,
 )
-from nats_spark_common.sink.pub_acks import Acks, Reply, _each, _plain, parse_acks
-from nats_spark_common.sink.publish_errors import is_transient, refusal
+from nats_spark_common.sink.pub_acks import Acks, Reply, _parse_each, _parse_plain_acks, parse_acks
+from nats_spark_common.sink.publish_errors import publish_error
 
 INBOX = "_INBOX.0123456789abcdef.7"
 Streams = frozenset[str] | None
 
 
 def go_json(body: Any) -> bytes:
-    """JSON as Go prints it: without spaces, with text as it is but for a few signs."""
+    """Return JSON as Go encodes it: without spaces, with few characters escaped."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -45,14 +45,14 @@ def ack(number: int, seq: int = 1, stream: str = "ORDERS", **more: object) -> by
     return msg(str(number), go_json({"stream": stream, "seq": seq, **more}))
 
 
-def nobody(to: str) -> bytes:
-    """What the server says where no stream takes a message."""
+def no_responders(to: str) -> bytes:
+    """Return the server's answer if no stream has the subject of a message."""
     return f"HMSG {INBOX}.{to} 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n".encode()
 
 
 @dataclass
-class Told:
-    """What the server says, and what it means."""
+class Answer:
+    """An operation of the server, and its meaning."""
 
     raw: bytes
     number: int | None = None
@@ -60,15 +60,17 @@ class Told:
     other: Event | None = None
 
 
-def told_ack(number: int, seq: int, stream: str, more: dict[str, object], streams: Streams) -> Told:
+def ack_answer(
+    number: int, seq: int, stream: str, more: dict[str, object], streams: Streams
+) -> Answer:
     raw = ack(number, seq, stream, **more)
     if streams is None or stream in streams:
-        return Told(raw, number)
-    return Told(raw, reply=Reply(str(number), 0, {"stream": stream, "seq": seq, **more}))
+        return Answer(raw, number)
+    return Answer(raw, reply=Reply(str(number), 0, {"stream": stream, "seq": seq, **more}))
 
 
-def told_body(to: str, body: dict[str, Any]) -> Told:
-    return Told(msg(to, go_json(body)), reply=Reply(to, 0, body))
+def body_answer(to: str, body: dict[str, Any]) -> Answer:
+    return Answer(msg(to, go_json(body)), reply=Reply(to, 0, body))
 
 
 def error(code: int = 400, err_code: int = 10077, words: str = "no") -> dict[str, Any]:
@@ -77,16 +79,16 @@ def error(code: int = 400, err_code: int = 10077, words: str = "no") -> dict[str
 
 ELSEWHERE = f"{INBOX}0.5"
 OTHERS = [
-    Told(b"PING\r\n", other=PING_SIGNAL),
-    Told(b"PONG\r\n", other=PONG_SIGNAL),
-    Told(b"+OK\r\n", other=OK_SIGNAL),
-    Told(b"-ERR 'Permissions Violation'\r\n", other=Err("Permissions Violation")),
-    Told(b'INFO {"server_id":"x"} \r\n', other=Info({"server_id": "x"})),
-    Told(
+    Answer(b"PING\r\n", other=PING_SIGNAL),
+    Answer(b"PONG\r\n", other=PONG_SIGNAL),
+    Answer(b"+OK\r\n", other=OK_SIGNAL),
+    Answer(b"-ERR 'Permissions Violation'\r\n", other=Err("Permissions Violation")),
+    Answer(b'INFO {"server_id":"x"} \r\n', other=Info({"server_id": "x"})),
+    Answer(
         msg("5", b'{"stream":"ORDERS","seq":1}', f"{INBOX}0"),
         other=Msg(ELSEWHERE.encode(), b"1", b"", b"", b'{"stream":"ORDERS","seq":1}'),
     ),
-    Told(msg("x", ack(3), "_INBOX.other"), other=Msg(b"_INBOX.other.x", b"1", b"", b"", ack(3))),
+    Answer(msg("x", ack(3), "_INBOX.other"), other=Msg(b"_INBOX.other.x", b"1", b"", b"", ack(3))),
 ]
 NAMES = ["ORDERS", "ORDERS2", "grün-日本", 'quo"te', "a&b<c", "back\\slash", "error", "batch"]
 NUMBERS = st.integers(0, 10**12)
@@ -118,29 +120,29 @@ BODIES = st.sampled_from(
 )
 
 
-def answers(streams: Streams) -> st.SearchStrategy[Told]:
-    """Anything a server may say."""
+def answers(streams: Streams) -> st.SearchStrategy[Answer]:
+    """Anything that a server may send."""
     numbers = NUMBERS.map(str)
     names = st.sampled_from(NAMES)
-    acks = st.builds(told_ack, NUMBERS, SEQS, names, MORE, st.just(streams))
+    acks = st.builds(ack_answer, NUMBERS, SEQS, names, MORE, st.just(streams))
     return st.one_of(
         acks,
         acks,
         st.sampled_from(OTHERS),
-        st.builds(told_body, numbers, BODIES),
-        st.builds(told_body, FAST_TO, FAST_BODIES),
-        (numbers | FAST_TO).map(lambda to: Told(nobody(to), reply=Reply(to, 503, {}))),
-        numbers.map(lambda to: Told(msg(to, b""), reply=Reply(to, 0, {}))),
+        st.builds(body_answer, numbers, BODIES),
+        st.builds(body_answer, FAST_TO, FAST_BODIES),
+        (numbers | FAST_TO).map(lambda to: Answer(no_responders(to), reply=Reply(to, 503, {}))),
+        numbers.map(lambda to: Answer(msg(to, b""), reply=Reply(to, 0, {}))),
     )
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> tuple[list[Told], Streams]:
+def conversations(draw: st.DrawFn) -> tuple[list[Answer], Streams]:
     """Long runs of plain acks, with anything else between."""
     streams = draw(STREAMS)
     stream = draw(st.sampled_from(sorted(streams) if streams else NAMES))
     run = st.integers(0, 5).map(
-        lambda count: [told_ack(i, i + 1, stream, {}, streams) for i in range(count)]
+        lambda count: [ack_answer(i, i + 1, stream, {}, streams) for i in range(count)]
     )
     mixed = st.lists(answers(streams), max_size=3)
     return [each for some in draw(st.lists(run | mixed, max_size=6)) for each in some], streams
@@ -148,7 +150,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Told], Streams]:
 
 @dataclass
 class Received:
-    """What came out of bytes that arrived in pieces."""
+    """What was parsed from bytes that arrived in parts."""
 
     numbers: list[int] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -171,7 +173,7 @@ def feed(stream: bytes, cuts: Iterable[int], streams: Streams) -> Received:
     for begin, end in pairwise([0, *cuts, len(stream)]):
         received.left += stream[begin:end]
         acks = parse_acks(received.left, INBOX, streams)
-        assert same(acks, _each(received.left, INBOX, streams))
+        assert same(acks, _parse_each(received.left, INBOX, streams))
         received.numbers += acks.numbers.tolist()
         received.replies += acks.replies
         received.others += acks.others
@@ -179,43 +181,45 @@ def feed(stream: bytes, cuts: Iterable[int], streams: Streams) -> Received:
     return received
 
 
-def expected(told: list[Told]) -> Received:
+def expected(sent: list[Answer]) -> Received:
     return Received(
-        [each.number for each in told if each.number is not None],
-        [each.reply for each in told if each.reply is not None],
-        [each.other for each in told if each.other is not None],
+        [each.number for each in sent if each.number is not None],
+        [each.reply for each in sent if each.reply is not None],
+        [each.other for each in sent if each.other is not None],
     )
 
 
 @given(conversations(), st.data())
 @settings(max_examples=400)
-def test_all_answers_are_read_wherever_the_bytes_are_cut(
-    conversation: tuple[list[Told], Streams], data: st.DataObject
+def test_all_answers_are_parsed_wherever_the_bytes_are_split(
+    conversation: tuple[list[Answer], Streams], data: st.DataObject
 ) -> None:
-    told, streams = conversation
-    stream = b"".join(each.raw for each in told)
+    sent, streams = conversation
+    stream = b"".join(each.raw for each in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    assert feed(stream, cuts, streams) == expected(told)
+    assert feed(stream, cuts, streams) == expected(sent)
 
 
 @given(conversations())
 @settings(max_examples=60)
 def test_both_ways_agree_on_every_start_of_a_block(
-    conversation: tuple[list[Told], Streams],
+    conversation: tuple[list[Answer], Streams],
 ) -> None:
-    told, streams = conversation
-    stream = b"".join(each.raw for each in told)
+    sent, streams = conversation
+    stream = b"".join(each.raw for each in sent)
     for stop in range(len(stream) + 1):
         start = stream[:stop]
-        assert same(parse_acks(start, INBOX, streams), _each(start, INBOX, streams)), start
+        assert same(parse_acks(start, INBOX, streams), _parse_each(start, INBOX, streams)), start
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20), MORE, st.integers(0, 60))
-def test_plain_acks_take_the_fast_way_even_where_the_last_is_incomplete(
+def test_plain_acks_are_counted_as_a_block_even_if_the_last_is_incomplete(
     numbers: list[int], more: dict[str, object], extra: int
 ) -> None:
     whole = b"".join(ack(number, **more) for number in numbers)
-    acks = _plain(whole + ack(7)[: min(extra, len(ack(7)) - 1)], INBOX, frozenset({"ORDERS"}))
+    acks = _parse_plain_acks(
+        whole + ack(7)[: min(extra, len(ack(7)) - 1)], INBOX, frozenset({"ORDERS"})
+    )
     assert acks is not None
     assert (acks.numbers.tolist(), acks.consumed) == (numbers, len(whole))
 
@@ -227,17 +231,17 @@ def test_streams_are_known_by_names_that_json_escapes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_acks_of_another_stream_are_no_acks(name: str) -> None:
+def test_acks_of_another_stream_do_not_count(name: str) -> None:
     body = {"stream": name, "seq": 1}
     acks = parse_acks(ack(1, stream=name) + ack(2, stream="X"), INBOX, frozenset({"X"}))
     assert (acks.numbers.tolist(), acks.replies) == ([2], [Reply("1", 0, body)])
 
 
-def test_the_start_of_an_expected_name_is_another_stream() -> None:
+def test_a_name_that_starts_with_an_expected_name_is_another_stream() -> None:
     assert parse_acks(ack(1, stream="ORDERS2"), INBOX, frozenset({"ORDERS"})).numbers.size == 0
 
 
-def test_where_no_stream_is_expected_no_ack_counts() -> None:
+def test_no_ack_counts_if_no_stream_is_expected() -> None:
     assert parse_acks(ack(1), INBOX, frozenset()).numbers.size == 0
 
 
@@ -246,92 +250,36 @@ def test_a_duplicate_is_stored() -> None:
 
 
 @pytest.mark.parametrize("more", [{"error": error()}, {"batch": "b4tch", "count": 1}])
-def test_an_error_or_a_batch_among_plain_acks_is_told_apart(more: dict[str, object]) -> None:
+def test_an_error_or_a_batch_answer_among_plain_acks_is_not_an_ack(more: dict[str, object]) -> None:
     acks = parse_acks(ack(1) + ack(2, **more) + ack(3), INBOX, frozenset({"ORDERS"}))
     reply = Reply("2", 0, {"stream": "ORDERS", "seq": 1, **more})
     assert (acks.numbers.tolist(), acks.replies) == ([1, 3], [reply])
 
 
-def test_nothing_says_nothing() -> None:
-    assert same(parse_acks(b"", INBOX), _each(b"", INBOX, None))
+def test_an_empty_block_has_no_answers() -> None:
+    assert same(parse_acks(b"", INBOX), _parse_each(b"", INBOX, None))
 
 
 @pytest.mark.parametrize("streams", [None, frozenset({"ORDERS"})])
-def test_an_answer_without_a_sequence_is_no_ack(streams: Streams) -> None:
+def test_an_answer_without_a_sequence_is_not_an_ack(streams: Streams) -> None:
     body = {"stream": "ORDERS", "domain": "hub"}
     acks = parse_acks(msg("1", go_json(body)), INBOX, streams)
     assert (acks.numbers.tolist(), acks.replies) == ([], [Reply("1", 0, body)])
 
 
 @pytest.mark.parametrize("payload", [b"no json", b"[1]", b"1", b"null", b'{"seq":', b"\xff", b"-"])
-def test_what_is_no_answer_of_jetstream_is_an_error_and_not_an_ack(payload: bytes) -> None:
+def test_an_invalid_answer_is_an_error_and_not_an_ack(payload: bytes) -> None:
     acks = parse_acks(msg("1", payload), INBOX)
     assert acks.numbers.size == 0
-    assert "not an answer of JetStream" in acks.replies[0].body["error"]["description"]
+    assert "invalid JetStream answer" in acks.replies[0].body["error"]["description"]
 
 
-def test_what_is_not_the_protocol_is_an_error() -> None:
+def test_bytes_outside_the_protocol_are_an_error() -> None:
     with pytest.raises(ProtocolError):
         parse_acks(ack(1) + b"HTTP/1.1 400\r\n" + ack(2), INBOX)
 
 
-# What the server refuses.
-
-
-@pytest.mark.parametrize("code", [429, 503])
-@pytest.mark.parametrize("err_code", [10008, 10167, 0])
-def test_an_overloaded_server_is_asked_again(code: int, err_code: int) -> None:
-    assert is_transient({"error": error(code, err_code)})
-
-
-@pytest.mark.parametrize("err_code", [10077, 10002, 10023, 10047])
-def test_a_full_stream_or_account_is_not_asked_again(err_code: int) -> None:
-    assert not is_transient({"error": error(503, err_code)})
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"stream": "ORDERS", "seq": 1},
-        {"error": None},
-        {"error": "503"},
-        {"error": {}},
-        {"error": {"description": "no"}},
-        {"error": error(400, 10071)},
-        {"error": error(500, 10054)},
-    ],
-)
-def test_other_refusals_are_for_good(body: dict[str, Any]) -> None:
-    assert not is_transient(body)
-
-
-def test_a_refusal_names_subject_stream_reason_and_remedy() -> None:
-    body = {"stream": "ORDERS", "error": error(503, 10077, "maximum messages exceeded")}
-    words = str(refusal("orders.eu", body))
-    assert words.startswith(
-        "subject 'orders.eu': stream 'ORDERS' refuses the message: maximum messages exceeded; "
-        "the stream is full"
-    )
-
-
-@pytest.mark.parametrize("found", [error(400, 19999), {"code": 400, "description": "no"}])
-def test_a_refusal_without_a_remedy_ends_with_the_servers_words(found: dict[str, Any]) -> None:
-    words = "subject 'a': the server refuses the message: no"
-    assert str(refusal("a", {"error": found})) == words
-
-
-def test_a_refusal_without_words_is_still_one() -> None:
-    assert "unknown error" in str(refusal("a", {"error": {"code": 400}}))
-
-
-def test_what_another_stream_took_is_told_with_its_name() -> None:
-    found = refusal("a", {"stream": "OTHER", "seq": 1})
-    assert isinstance(found, PublishError)
-    assert "stream 'OTHER' took the message" in str(found)
-
-
 @pytest.mark.parametrize("payload", [b"no json", b"[]"])
-def test_a_reply_that_is_no_json_can_be_reported(payload: bytes) -> None:
+def test_an_answer_that_is_not_json_can_be_reported(payload: bytes) -> None:
     reply = parse_acks(msg("1", payload), INBOX).replies[0]
-    assert "not an answer of JetStream" in str(refusal("a", reply.body))
+    assert "invalid JetStream answer" in str(publish_error("a", reply.body))

@@ -18,7 +18,7 @@ from nats_spark_common.rows.messages import Messages
 from nats_spark_common.sink.columns import MessageColumns
 from nats_spark_common.sink.encode import encode
 from nats_spark_common.sink.headers import BATCH_HEADERS, EXPECTED_STREAM, MSG_ID, add_lines
-from nats_spark_common.sink.rows import RowMaker, Rows, check_sizes, joined
+from nats_spark_common.sink.rows import RowMaker, Rows, check_sizes, concat_rows
 
 LAYOUT = MessageColumns(subject=0, payload=1, headers=2, msg_id=3)
 STRING, LARGE = pa.string(), pa.large_string()
@@ -29,7 +29,7 @@ Values = str | None | list[str | None]
 
 @dataclass(frozen=True)
 class Row:
-    """A row as the user has it."""
+    """A row of the user."""
 
     subject: str | None = "a"
     content: bytes | str | None = b""
@@ -48,7 +48,7 @@ class Sent:
 
 
 def publishes(data: bytes) -> list[Sent]:
-    """What the bytes publish; asserts that they are nothing but whole publishes."""
+    """Parse bytes, and assert that they are complete publishes and nothing else."""
     found = []
     while data:
         line, _, rest = data.partition(b"\r\n")
@@ -103,7 +103,7 @@ def headers_sent(*rows: Row, kind: Any = MANY, ids: Any = None) -> list[Any]:
 
 
 def expected(row: Row, number: int, default: str | None, prefix: str | None) -> Sent:
-    """What a row is published as, one header at a time."""
+    """Return the publish of a row, built one header at a time."""
     own = (row.msg_id or "").strip(" \t\v\f") or (prefix and f"{prefix}{number}")
     pairs: list[tuple[str, str]] = []
     for name, values in row.headers or ():
@@ -128,8 +128,7 @@ BYTES = st.none() | st.binary(max_size=20) | st.just(b"\r\nPUB a 1\r\nx\r\n")
 
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[list[Row], pa.RecordBatch, str | None]:
-    """Rows, a batch of them that may be cut out of a larger one, and the subject of those without
-    one."""
+    """Rows, a batch of them that may be a slice of a larger one, and the default subject."""
     kind, text = draw(st.sampled_from(HEADER_TYPES)), draw(st.sampled_from([STRING, LARGE]))
     single = kind.item_type in (STRING, LARGE)
     values: st.SearchStrategy[Any] = VALUES if single else st.none() | st.lists(VALUES, max_size=3)
@@ -174,13 +173,13 @@ def test_each_row_can_be_sent_by_itself(
 
 @given(batches(), st.data())
 @settings(max_examples=150)
-def test_slices_masks_and_joins_take_the_rows_along(
+def test_slicing_masking_and_concatenating_keep_the_rows(
     drawn: tuple[list[Row], pa.RecordBatch, str | None], data: st.DataObject
 ) -> None:
     rows = RowMaker(LAYOUT, drawn[2], "none", None).rows(drawn[1])
     cut = data.draw(st.integers(0, len(rows)))
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=cut, max_size=cut)), bool)
-    parts = joined([rows.slice(0, cut).where(mask), rows.slice(cut, len(rows))])
+    parts = concat_rows([rows.slice(0, cut).where(mask), rows.slice(cut, len(rows))])
     kept = [*np.flatnonzero(mask).tolist(), *range(cut, len(rows))]
     every = sent(rows)
     assert (parts.numbers.tolist(), sent(parts)) == (kept, [every[i] for i in kept])
@@ -188,22 +187,24 @@ def test_slices_masks_and_joins_take_the_rows_along(
 
 @given(batches(), st.integers(1, 5), st.integers(1, 120))
 @settings(max_examples=200)
-def test_pieces_are_all_rows_in_order_and_keep_their_bounds(
-    drawn: tuple[list[Row], pa.RecordBatch, str | None], most_rows: int, most_bytes: int
+def test_chunks_are_all_rows_in_order_within_their_limits(
+    drawn: tuple[list[Row], pa.RecordBatch, str | None], max_rows: int, max_bytes: int
 ) -> None:
     rows = RowMaker(LAYOUT, drawn[2], "none", None).rows(drawn[1])
-    pieces = list(rows.pieces(most_rows, most_bytes))
-    assert [number for each in pieces for number in each.numbers] == rows.numbers.tolist()
-    for each in pieces:
+    chunks = list(rows.chunks(max_rows, max_bytes))
+    assert [number for each in chunks for number in each.numbers] == rows.numbers.tolist()
+    for each in chunks:
         subjects = sum(len(subject.as_py().encode()) for subject in each.subjects)
-        assert 1 <= len(each) <= most_rows
-        assert len(each) == 1 or each.sizes().sum() + subjects <= most_bytes
+        assert 1 <= len(each) <= max_rows
+        assert len(each) == 1 or each.sizes().sum() + subjects <= max_bytes
 
 
-@pytest.mark.parametrize(("most", "counts"), [(30, [3, 3, 1]), (29, [2, 2, 2, 1]), (1, [1] * 7)])
-def test_a_piece_holds_as_many_rows_as_fit(most: int, counts: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("max_bytes", "counts"), [(30, [3, 3, 1]), (29, [2, 2, 2, 1]), (1, [1] * 7)]
+)
+def test_a_chunk_holds_as_many_rows_as_fit(max_bytes: int, counts: list[int]) -> None:
     rows = made(*[Row("ab", b"12345678")] * 7)
-    assert [len(each) for each in rows.pieces(100, most)] == counts
+    assert [len(each) for each in rows.chunks(100, max_bytes)] == counts
 
 
 def test_rows_are_numbered_on_from_batch_to_batch() -> None:
@@ -236,7 +237,7 @@ def test_headers_of_a_slice_are_those_of_its_rows(kind: Any) -> None:
     ]
 
 
-def test_what_a_null_hides_is_not_published() -> None:
+def test_values_masked_by_a_null_are_not_published() -> None:
     hidden = pa.array([True, False])
     items = pa.ListArray.from_arrays([0, 1, 2], pa.array(["1", "2"]), mask=hidden)
     maps = pa.MapArray.from_arrays([0, 1, 2], pa.array(["A", "B"]), items)
@@ -275,14 +276,14 @@ def test_rows_name_the_one_stream_that_may_store_them(stream: str | None, drawn:
         assert stream is None or named == [stream]
 
 
-def test_an_id_of_the_task_takes_the_place_of_a_copied_one() -> None:
+def test_an_id_of_the_task_replaces_a_copied_one() -> None:
     assert headers_sent(Row(headers=[(MSG_ID, "old")]), kind=ONE, ids="q/") == [[(MSG_ID, "q/0")]]
 
 
 @pytest.mark.parametrize("break_", ["\r", "\n", "\0", "\r\n"])
 @pytest.mark.parametrize("place", ["x{}", "{}x", "x{}y", "{}"])
 @pytest.mark.parametrize("what", ["subject", "header name", "header value", "list", "msgId"])
-def test_no_text_breaks_out_of_its_line(what: str, place: str, break_: str) -> None:
+def test_line_breaks_in_any_text_are_rejected(what: str, place: str, break_: str) -> None:
     bad = place.format(break_)
     rows = {
         "subject": Row(bad),
@@ -303,13 +304,15 @@ def test_a_header_name_is_printable_ascii(name: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", ".", ".a", "a.", "a..b", "*", ">", "a.*", "a.>", "*.a", ">.a"])
 @pytest.mark.parametrize("default", [None, "fine"])
-def test_subjects_with_empty_tokens_or_wildcards_are_refused(bad: str, default: str | None) -> None:
+def test_subjects_with_empty_tokens_or_wildcards_are_rejected(
+    bad: str, default: str | None
+) -> None:
     with pytest.raises(PublishError, match="cannot be published to"):
         made(Row("a"), Row(bad), default=default)
 
 
 @pytest.mark.parametrize("bad", ["a b", "a\tb", " a", "a ", "a\x01", "a\x7f", "x" * 3801])
-def test_subjects_that_the_protocol_cannot_carry_are_refused(bad: str) -> None:
+def test_subjects_that_the_protocol_cannot_carry_are_rejected(bad: str) -> None:
     with pytest.raises(PublishError, match="cannot be published to"):
         made(Row(bad))
 
@@ -319,7 +322,7 @@ def test_unusual_subjects_are_published_to(subject: str) -> None:
     assert sent(made(Row(subject))) == [Sent(subject, "", None, b"")]
 
 
-def test_a_bad_subject_of_the_options_is_refused() -> None:
+def test_an_invalid_subject_of_the_options_is_rejected() -> None:
     with pytest.raises(PublishError, match=r"subject 'a\.\*'"):
         RowMaker(MessageColumns(None, 1, None, None), "a.*", "none", None).rows(batch([Row()]))
 
@@ -331,7 +334,7 @@ def test_a_null_subject_without_another_names_its_row() -> None:
         maker.rows(batch([Row(), Row(None)]))
 
 
-def test_a_null_subject_is_that_of_the_options() -> None:
+def test_a_null_subject_is_replaced_by_that_of_the_options() -> None:
     assert [each.subject for each in sent(made(Row(None), Row("b"), default="d"))] == ["d", "b"]
 
 
@@ -346,7 +349,7 @@ def test_no_rows_are_no_publishes() -> None:
     assert sent(made(ids="q/")) == []
 
 
-def test_lines_are_put_before_those_that_stand() -> None:
+def test_lines_are_inserted_before_existing_lines() -> None:
     rows = made(Row(headers=[("A", ["1"])]), Row())
     more = rows.with_blocks(add_lines(rows.blocks, ["X: 1\r\nY: 2\r\n", "X: 2\r\n"]))
     assert [each.headers for each in sent(more)] == [
@@ -355,12 +358,12 @@ def test_lines_are_put_before_those_that_stand() -> None:
     ]
 
 
-def test_lines_are_put_to_rows_without_any_headers() -> None:
+def test_lines_are_added_to_rows_without_headers() -> None:
     rows = made(Row())
     assert sent(rows.with_blocks(add_lines(None, ["X: 1\r\n"])))[0].headers == [("X", "1")]
 
 
-def test_a_message_past_max_payload_is_refused_with_its_headers_counted() -> None:
+def test_a_message_above_max_payload_is_rejected_with_its_headers_counted() -> None:
     rows = made(Row("small"), Row("large", b"x" * 10, [("A", ["1"])]))
     check_sizes(rows, 28)
     with pytest.raises(PublishError, match="subject 'large': the message has 28 bytes"):
@@ -370,7 +373,7 @@ def test_a_message_past_max_payload_is_refused_with_its_headers_counted() -> Non
 @pytest.mark.parametrize("kind", ["none", "zlib", "gzip", "zstd"])
 @given(payloads=st.lists(st.binary(max_size=50)))
 @settings(max_examples=50)
-def test_what_is_compressed_can_be_opened(kind: str, payloads: list[bytes]) -> None:
+def test_compressed_payloads_can_be_decompressed(kind: str, payloads: list[bytes]) -> None:
     closed = compress(pa.array(payloads, pa.binary()), kind)
     messages = Messages(np.arange(len(payloads)), {"content": closed})
     opened = decompress(messages, kind, "fail", "ORDERS")

@@ -13,12 +13,12 @@ Bools = npt.NDArray[np.bool_]
 
 
 def bools(column: Any) -> Bools:
-    """Flags, of a column without nulls."""
+    """Return the booleans of a column without nulls."""
     flags: Bools = column.to_numpy(zero_copy_only=False).astype(bool)
     return flags
 
 
 def int64s(column: Any) -> Int64s:
-    """Numbers, of a column without nulls."""
+    """Return the integers of a column without nulls."""
     numbers: Int64s = column.to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers

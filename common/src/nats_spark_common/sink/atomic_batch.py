@@ -1,4 +1,4 @@
-"""All rows of a task or none: atomic batches, which the server stores as a whole.
+"""Atomic batches: the server stores all rows of a task or none.
 
 Source: ADR-50 (batch publishing), nats-server 2.12 or later, streams with ``allow_atomic``.
 """
@@ -16,104 +16,105 @@ from ..jetstream.api import ATOMIC_BATCH_VERSION, NO_RESPONDERS
 from ..options.settings import NatsSettings
 from .encode import encode, numbered_replies
 from .headers import add_lines
-from .ledger import Ledger
 from .pub_acks import Reply, parse_acks
-from .publish_errors import is_transient, refusal
+from .publish_errors import is_transient, publish_error
 from .rows import Rows, check_sizes
 from .targets import Targets, no_stream
+from .task_record import TaskRecord
 
 #: The server's default limit of an atomic batch.
-MOST_ROWS = 1_000
+MAX_ROWS = 1_000
 
 
-def require_room(count: int) -> None:
-    """Raises ``PublishError`` where a task has more rows than an atomic batch may hold."""
-    if count > MOST_ROWS:
+def require_within_limit(count: int) -> None:
+    """Raise ``PublishError`` if a task has more rows than an atomic batch may hold."""
+    if count > MAX_ROWS:
         raise PublishError(
-            f"nats.sink.atomic=true: a task has more than {MOST_ROWS:,} rows, which is what an "
-            "atomic batch holds: write with more tasks, repartition(n), or smaller batches "
-            "(nats.max.messages.per.trigger); nothing of this task is published"
+            f"nats.sink.atomic=true: a task has more than {MAX_ROWS:,} rows, the maximum of an "
+            "atomic batch: write with more tasks (repartition(n)) or smaller batches "
+            "(nats.max.messages.per.trigger); no row of this task was published"
         )
 
 
 def publish_atomically(
-    settings: NatsSettings, rows: Rows, targets: Targets, ledger: Ledger | None
+    settings: NatsSettings, rows: Rows, targets: Targets, record: TaskRecord | None
 ) -> None:
     """Publish the rows as one batch.
 
     Raises:
-        PublishError: the rows go to several streams, or the stream or server takes no such batch,
-            or refuses a row; nothing is stored then.
-        FencedError, ReplayError: as `Ledger.admit`.
-        ConnectError, TimeoutExpiredError, JetStreamUnavailableError: however often it was tried.
+        PublishError: the rows go to several streams, the stream or server does not support atomic
+            batches, or the server rejects a row; nothing is stored then.
+        FencedError, ReplayError: as `TaskRecord.admit`.
+        ConnectError, TimeoutExpiredError, JetStreamUnavailableError: all retries failed.
     """
     parts = targets.of(rows.subjects)
     names = sorted(info.name for info, _ in parts)
     if len(names) > 1:
         raise PublishError(
-            f"nats.sink.atomic=true: the rows of a task go to the streams {', '.join(names)}, and "
-            "an atomic batch to one: write each stream's rows by a query of their own"
+            f"nats.sink.atomic=true: the rows of a task go to the streams {', '.join(names)}, but "
+            "an atomic batch goes to one: write each stream's rows with a separate query"
         )
     if not parts[0][0].allow_atomic:
         raise PublishError(
-            f"nats.sink.atomic=true: stream {names[0]!r} takes no atomic batches: set "
-            "allow_atomic for it (nats stream edit --allow-batch), on a server from 2.12 on"
+            f"nats.sink.atomic=true: stream {names[0]!r} does not allow atomic batches: set its "
+            "allow_atomic (nats stream edit --allow-batch), on nats-server 2.12 or later"
         )
-    state = _State(ledger.admit(rows, parts) if ledger else rows, ledger)
+    state = _State(record.admit(rows, parts) if record else rows, record)
     retrying(lambda: _attempt(settings, state, targets), settings, LOST)
 
 
 class _State:
-    """What is left to publish; after an attempt of unknown outcome the ledger tells."""
+    """The rows that are not known to be stored, and when their outcome became unknown."""
 
-    def __init__(self, rows: Rows, ledger: Ledger | None) -> None:
+    def __init__(self, rows: Rows, record: TaskRecord | None) -> None:
         self.rows = rows
         self.unknown = False
-        self.begun = 0.0
-        self.ledger = ledger
+        self.sent_at = 0.0
+        self.record = record
 
 
 def _attempt(settings: NatsSettings, state: _State, targets: Targets) -> None:
-    if state.ledger:
+    if state.record:
         if state.unknown:
-            state.rows = state.ledger.without(state.rows, state.ledger.look(state.begun))
-        state.ledger.check()
+            stored = state.record.find_stored(state.sent_at)
+            state.rows = state.record.without_stored(state.rows, stored)
+        state.record.check()
     if not len(state.rows):
         return
     with connection(settings) as link:
         if link.info.version < ATOMIC_BATCH_VERSION:
             raise PublishError(
-                "nats.sink.atomic=true: atomic batches need a NATS server from 2.12 on, and this "
-                f"one has version {'.'.join(map(str, link.info.version))}"
+                "nats.sink.atomic=true: atomic batches need nats-server 2.12 or later, but this "
+                f"server has version {'.'.join(map(str, link.info.version))}"
             )
         rows = _with_batch_headers(state.rows)
         check_sizes(rows, link.info.max_payload)
         link.busy = True
         if not state.unknown:
-            state.unknown, state.begun = True, time.time()
-        _exchange(link, settings, rows, targets)
+            state.unknown, state.sent_at = True, time.time()
+        _publish(link, settings, rows, targets)
         link.busy = False
 
 
-def _exchange(link: Connection, settings: NatsSettings, rows: Rows, targets: Targets) -> None:
-    """Send the batch: the first row must be taken before the rest follows."""
+def _publish(link: Connection, settings: NatsSettings, rows: Rows, targets: Targets) -> None:
+    """Send the batch; the server must accept the first row before the others follow."""
     count = len(rows)
     first = link.reserve(count)
     frames = encode(rows, numbered_replies(link.inbox, first, count))
     link.send(frames.part(0, 1))
-    _await(link, settings, rows, targets, first, first)
+    _wait_for_ack(link, settings, rows, targets, first, first)
     if count > 1:
         link.send(frames.part(1, count))
-        _await(link, settings, rows, targets, first, first + count - 1)
+        _wait_for_ack(link, settings, rows, targets, first, first + count - 1)
 
 
-def _await(
+def _wait_for_ack(
     link: Connection,
     settings: NatsSettings,
     rows: Rows,
     targets: Targets,
     first: int,
-    awaited: int,
+    last: int,
 ) -> None:
     deadline = time.monotonic() + settings.request_timeout
     while True:
@@ -126,7 +127,7 @@ def _await(
             if not 0 <= row < len(rows):
                 continue
             _check(reply, rows.subjects[row].as_py(), targets)
-            if first + row == awaited:
+            if first + row == last:
                 return
 
 
@@ -139,7 +140,7 @@ def _check(reply: Reply, subject: str, targets: Targets) -> None:
         return
     if is_transient(reply.body):
         raise JetStreamUnavailableError(f"subject {subject!r}: {reply.body['error']}")
-    raise refusal(subject, reply.body)
+    raise publish_error(subject, reply.body)
 
 
 def _with_batch_headers(rows: Rows) -> Rows:

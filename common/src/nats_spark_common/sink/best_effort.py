@@ -1,8 +1,8 @@
-"""Publishes that nobody acknowledges: core NATS, paced so that the server can keep up.
+"""Unacknowledged publishes: core NATS, paced so that the server can keep up.
 
-JetStream drops what its queues cannot hold, and a socket is faster than a disk. So the last message
-of every few thousand asks for an answer, whatever that is, and the sender stays a little ahead of
-the answers. It never waits long, and not at all where nobody answers.
+JetStream drops messages when its queues are full, and a socket is faster than a disk. So the last
+message of every few thousand has a reply subject, and the sender stays a little ahead of the
+answers, whatever they are. It waits a second at most, and stops pacing if nobody answers.
 """
 
 from __future__ import annotations
@@ -23,27 +23,30 @@ from ..errors import AuthError, ConnectError, TimeoutExpiredError
 from ..options.settings import NatsSettings
 from ..protocol.operations import PING, PONG_SIGNAL, Msg, parse
 from .encode import encode
-from .publish_errors import EXPECTED_ANOTHER_STREAM, refusal
+from .publish_errors import EXPECTED_ANOTHER_STREAM, publish_error
 from .rows import Rows, check_sizes
 
 _log = logging.getLogger(__name__)
 
-#: The server queues up to 10,000 messages of a stream (max_buffered_msgs), for all its publishers.
+#: Rows per answer. The server queues up to 10,000 messages of a stream (max_buffered_msgs), from
+#: all its publishers.
 _PACE_ROWS = 2_000
+#: Maximum unanswered requests.
 _AHEAD = 2
-_PATIENCE = 1.0
+#: How long to wait for an answer, in seconds.
+_ANSWER_SECONDS = 1.0
 
 
 class BestEffort:
-    """Publishes a task's rows and knows only that a server has read them; use it in ``with``."""
+    """Publishes a task's rows without acks, but paced; use it in ``with``."""
 
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._links = ExitStack()
         self._link: Connection | None = None
         self._unanswered = 0
-        self._paces = True
-        self._subject = ""  # of the last message that asks for an answer
+        self._paced = True
+        self._subject = ""  # of the last message with a reply subject
 
     def __enter__(self) -> BestEffort:
         return self
@@ -52,32 +55,32 @@ class BestEffort:
         self._drop(broken=kind is not None)
 
     def publish(self, rows: Rows) -> None:
-        """Send the rows; what is under way when a connection is lost may be lost with it.
+        """Send the rows; rows in flight may be lost with a connection.
 
         Raises:
-            PublishError: a row is larger than the server takes, or another stream than the expected
-                one has the subjects.
+            PublishError: a row exceeds the server's ``max_payload``, or a stream other than the
+                expected one has the subjects.
             AuthError: the user may not publish to a row's subject.
-            ConnectError: no server could be reached, however often it was tried.
+            ConnectError: no server could be reached in all retries.
         """
-        for piece in rows.pieces(most_rows=_PACE_ROWS):
-            retrying(partial(self._send, piece), self._settings, (ConnectError,))
+        for chunk in rows.chunks(max_rows=_PACE_ROWS):
+            retrying(partial(self._send, chunk), self._settings, (ConnectError,))
 
     def finish(self) -> None:
-        """Wait until a server has read everything. Raises ``AuthError``, as `publish`."""
+        """Wait until a server has read all rows. Raises ``AuthError``, as `publish`."""
         if self._link is None:
             return
         try:
             self._link.send(PING)
             deadline = time.monotonic() + self._settings.request_timeout
-            while not self._listen(self._link, deadline):
+            while not self._receive(self._link, deadline):
                 pass
             self._keep_pace(self._link, 0)
         except AuthError:
             raise
         except (ConnectError, TimeoutExpiredError) as error:
             self._drop(broken=True)
-            _log.warning("messages that were under way may be lost: %s", error)
+            _log.warning("waiting for the server failed: %s; messages in flight may be lost", error)
 
     def _send(self, rows: Rows) -> None:
         try:
@@ -86,31 +89,31 @@ class BestEffort:
             self._subject = str(rows.subjects[-1])
             frames = encode(rows, self._replies(link, len(rows)))
             link.send(frames.part(0, len(rows)))
-            self._listen(link, None)
+            self._receive(link, None)
             self._keep_pace(link, _AHEAD - 1)
         except ConnectError:
             self._drop(broken=True)
             raise
 
     def _replies(self, link: Connection, count: int) -> pa.StringArray | None:
-        """Only the last message asks for an answer."""
-        if not self._paces:
+        """Return the reply subjects of the rows; only the last row has one."""
+        if not self._paced:
             return None
         self._unanswered += 1
         last = f"{link.inbox}.{link.reserve(1)} "
         return pa.array(np.where(np.arange(count) == count - 1, last, ""), pa.string())
 
     def _keep_pace(self, link: Connection, ahead: int) -> None:
-        """Wait until no more than so many answers are outstanding."""
-        deadline = time.monotonic() + _PATIENCE
+        """Wait until no more than ``ahead`` answers are outstanding."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
         try:
-            while self._paces and self._unanswered > ahead:
-                self._listen(link, deadline)
+            while self._paced and self._unanswered > ahead:
+                self._receive(link, deadline)
         except TimeoutExpiredError:
-            self._paces = False
+            self._paced = False
 
-    def _listen(self, link: Connection, deadline: float | None) -> bool:
-        """Deal with what the server says; whether it has answered a ping."""
+    def _receive(self, link: Connection, deadline: float | None) -> bool:
+        """Process what the server sends; return whether it has answered a ping."""
         events, consumed = parse(link.arrived(deadline, "the end of the publishes"))
         link.consume(consumed)
         for event in events:
@@ -123,7 +126,7 @@ class BestEffort:
 
     def _check_stream(self, answer: Msg) -> None:
         if b'"err_code":%d' % EXPECTED_ANOTHER_STREAM in answer.payload:
-            raise refusal(self._subject, json.loads(answer.payload))
+            raise publish_error(self._subject, json.loads(answer.payload))
 
     def _connected(self) -> Connection:
         if self._link is None:

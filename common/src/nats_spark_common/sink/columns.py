@@ -1,4 +1,4 @@
-"""Which columns of a DataFrame become which parts of a message, checked before any row is sent."""
+"""Which columns of a DataFrame become which parts of a message; checked before any row is sent."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _HEADERS = "headers"
 _MSG_ID = "msgid"
 _WRITTEN = (_SUBJECT, *_PAYLOAD, _HEADERS, "msgId")
 
-#: Columns that a read gives and a write has no use for; so that what was read can be written.
-_PASSED_OVER = frozenset(field.name.lower() for field in SCHEMA) - {_SUBJECT, "content", _HEADERS}
+#: Columns of the sources that the sink ignores, so that rows that were read can be written.
+_IGNORED = frozenset(field.name.lower() for field in SCHEMA) - {_SUBJECT, "content", _HEADERS}
 
 
 @dataclass(frozen=True)
 class MessageColumns:
-    """Positions of the columns that are written; ``None`` if there is none.
+    """Positions of the columns that are written; ``None`` if a column is missing.
 
     Attributes:
-        dropped: names of the columns that are no part of a message.
+        dropped: names of the columns that are not part of a message.
     """
 
     subject: int | None
@@ -46,25 +46,25 @@ class MessageColumns:
 def message_columns(
     schema: StructType, default_subject: str | None, *, drop_unknown: bool = False
 ) -> MessageColumns:
-    """Find the columns of a message in a schema, without regard to case.
+    """Find the columns of a message in a schema; names are case-insensitive.
 
     Args:
-        default_subject: ``nats.sink.subject``, without which there must be a ``subject`` column.
-        drop_unknown: ``nats.sink.unknown.columns=drop``, without which an unknown column is an
+        default_subject: ``nats.sink.subject``; without it, a ``subject`` column is required.
+        drop_unknown: ``nats.sink.unknown.columns=drop``; without it, an unknown column is an
             error.
 
-    Raises ``OptionError`` that names the column and what is expected of it.
+    Raises ``OptionError`` that names the column and the expected type or name.
     """
     found: dict[str, int] = {}
     dropped: list[str] = []
     for position, field in enumerate(schema):
         name = field.name.lower()
         if name in found:
-            raise OptionError(f"schema: there are two columns {field.name!r}: drop one of them")
+            raise OptionError(f"schema: there are two columns {field.name!r}: drop one")
         if name in (_SUBJECT, *_PAYLOAD, _HEADERS, _MSG_ID):
             _check_type(name, field)
             found[name] = position
-        elif name not in _PASSED_OVER:
+        elif name not in _IGNORED:
             dropped.append(field.name)
     if dropped and not drop_unknown:
         raise OptionError(_unknown(dropped))
@@ -77,9 +77,9 @@ def message_columns(
     if len(payloads) != 1:
         raise OptionError(
             "schema: there is no column 'content' (or 'data') for the payload: add one of type "
-            "string or binary, to_json(struct(*)) for example"
+            "string or binary, for example to_json(struct(*))"
             if not payloads
-            else "schema: columns 'content' and 'data' are both the payload: drop one of them, "
+            else "schema: columns 'content' and 'data' are both the payload: drop one; use "
             "drop('content') to write 'data' as the Scala V2 sink does"
         )
     return MessageColumns(
@@ -92,14 +92,14 @@ def message_columns(
 
 
 def _unknown(names: list[str]) -> str:
-    """Return what is wrong with columns that are no part of a message, and the remedies."""
+    """Return the error message for columns that are not part of a message."""
     shown = ", ".join(f"{name!r}{_suggestion(name)}" for name in names)
     what, them = ("column", "it") if len(names) == 1 else ("columns", "them")
     be = "is" if len(names) == 1 else "are"
     return (
-        f"schema: {what} {shown} {be} no part of a message: drop {them}, set "
+        f"schema: {what} {shown} {be} not part of a message: drop {them}, set "
         f"nats.sink.unknown.columns=drop to have the sink drop {them}, or put {them} into content, "
-        f"with to_json(struct(...)) for example; the sink writes {', '.join(_WRITTEN)}"
+        f"for example with to_json(struct(...)); the sink writes {', '.join(_WRITTEN)}"
     )
 
 

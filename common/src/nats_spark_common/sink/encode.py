@@ -1,4 +1,4 @@
-"""Publishes as the bytes of the protocol, a column at a time: the data buffer of one Arrow array.
+"""Publishes as bytes of the protocol, encoded a column at a time into one Arrow array.
 
 Source: the NATS client protocol reference, ``PUB`` and ``HPUB``.
 """
@@ -17,7 +17,7 @@ from .rows import Rows
 
 @dataclass(frozen=True)
 class Frames:
-    """Encoded publishes: ``data[offsets[i]:offsets[i + 1]]`` is the one of row ``i``."""
+    """Encoded publishes; ``data[offsets[i]:offsets[i + 1]]`` is that of row ``i``."""
 
     data: memoryview
     offsets: Int64s
@@ -26,23 +26,23 @@ class Frames:
         return len(self.offsets) - 1
 
     def part(self, start: int, stop: int) -> memoryview:
-        """The bytes of rows ``start`` to ``stop`` (exclusive)."""
+        """Return the bytes of rows ``start`` to ``stop`` (exclusive)."""
         return self.data[int(self.offsets[start]) : int(self.offsets[stop])]
 
 
 def encode(rows: Rows, replies: pa.StringArray | None) -> Frames:
-    """Encode the rows, which together must be smaller than 2 GiB.
+    """Encode the rows, whose total size must be below 2 GiB.
 
     Args:
-        replies: the reply subject of each row with a space behind it, or nothing for a row that
-            nobody answers; ``None`` where that is so for all.
+        replies: each row's reply subject followed by a space, or "" for a row without one;
+            ``None`` if no row has one.
     """
     sizes = pc.binary_length(rows.payloads)
     parts: list[object] = ["PUB "]
     if rows.blocks is None:
         numbers = sizes.cast(pa.string())
     else:
-        # A row without headers is published without a header block, as it would be by itself.
+        # Rows without headers get a plain PUB, also among rows with headers.
         block_sizes = pc.binary_length(rows.blocks)
         with_headers = pc.greater(block_sizes, 0)
         total = pc.add(block_sizes, sizes).cast(pa.string())
@@ -62,7 +62,7 @@ def encode(rows: Rows, replies: pa.StringArray | None) -> Frames:
 
 
 def numbered_replies(inbox: str, first: int, count: int) -> pa.StringArray:
-    """Reply subjects ``<inbox>.<number>`` for `encode`, numbered from ``first`` on."""
+    """Return reply subjects ``<inbox>.<number>`` for `encode`, starting with ``first``."""
     numbers = pa.array(np.arange(first, first + count)).cast(pa.string())
     return pc.binary_join_element_wise(f"{inbox}.", numbers, " ", "")
 

@@ -1,4 +1,4 @@
-"""Makes the stream that a sink writes to, where the user asked for it and it is missing."""
+"""Creation of the stream that a sink writes to, for ``nats.sink.create.stream``."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _seen: set[tuple[str, str]] = set()
 
 
 def ensure_stream(settings: NatsSettings) -> None:
-    """Make ``nats.stream.name`` unless it exists; one that exists is never changed.
+    """Create the stream ``nats.stream.name`` if it is missing; never change an existing one.
 
-    Asks the server once a process for each stream.
+    Looks each stream up once per process.
 
     Raises:
         OptionError: the stream's name or subjects are not set.
-        ServerError: the server refuses the stream, in its words.
+        ServerError: the server rejects the stream; carries its description.
         ConnectError, AuthError, TimeoutExpiredError, JetStreamUnavailableError: as named.
     """
     if len(settings.stream_name) != 1:
         raise OptionError(
             "nats.sink.create.stream=true needs nats.stream.name, the one stream to create, but "
-            f"it is {','.join(settings.stream_name) or 'not set'}"
+            f"it is {','.join(settings.stream_name) or 'not set'}: set it to one name"
         )
     (name,) = settings.stream_name
     subjects = settings.stream_subjects or tuple(filter(None, [settings.sink_subject]))
     if not subjects:
         raise OptionError(
-            f"nats.sink.create.stream=true needs nats.stream.subjects, the subjects of stream "
-            f"{name!r}: a comma list, wildcards allowed"
+            "nats.sink.create.stream=true needs nats.stream.subjects, the subjects of stream "
+            f"{name!r}: set a comma-separated list; wildcards are allowed"
         )
     key = (settings.connection_key(), name)
     if key not in _seen:

@@ -1,6 +1,6 @@
-"""Header maps as the header blocks of the protocol, a column at a time.
+"""Header maps as header blocks of the protocol, encoded a column at a time.
 
-Source: ADR-4 (headers): ``NATS/1.0``, a line for each value, an empty line.
+Source: ADR-4 (headers): ``NATS/1.0``, a line per value, an empty line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .arrays import bools, int64s
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 
-#: They carry the protocol of atomic batches (ADR-50), not the message; a copy must not repeat them.
+#: Headers of the atomic batch protocol (ADR-50), which a copied message must not repeat.
 BATCH_HEADERS = ("Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit")
 
 _NAME = r"^[\x21-\x39\x3b-\x7e]+$"
@@ -31,18 +31,18 @@ def header_blocks(
     subjects: pa.StringArray,
     stream: str | None = None,
 ) -> pa.BinaryArray | None:
-    """The header block of each row, empty where it has no headers; ``None`` where none has.
+    """Return each row's header block, empty for a row without headers; ``None`` if no row has any.
 
     Args:
-        headers: maps of names to a value or to a list of values; nulls are left out, and so is a
-            ``Nats-Msg-Id``: rows that share one that was copied would be stored once.
+        headers: maps of names to a value or to a list of values. Nulls are left out, and so is
+            ``Nats-Msg-Id``, because rows that share a copied id would be stored once.
         ids: ``Nats-Msg-Id`` of each row; null for none.
-        subjects: for errors.
-        stream: the one that may store the rows, by ``Nats-Expected-Stream``, which takes the place
-            of one in the map; ``None`` for any.
+        subjects: for error messages.
+        stream: the only stream that may store the rows, sent as ``Nats-Expected-Stream``, which
+            replaces one in the map; ``None`` for any.
 
-    Raises ``PublishError`` that names the row's subject for a name or value that would break out of
-    its line.
+    Raises ``PublishError`` that names the row's subject if a name or value contains characters that
+    the protocol does not allow.
     """
     blocks = None if headers is None else _lines(headers, subjects, stream)
     if stream is not None:
@@ -62,7 +62,7 @@ def header_blocks(
 
 
 def add_lines(blocks: pa.BinaryArray | None, lines: list[str]) -> pa.BinaryArray:
-    """Header blocks with one or more lines, each ending in CRLF, put before those that stand."""
+    """Return the header blocks with lines inserted at their start; each line ends in CRLF."""
     before = [b""] * len(lines) if blocks is None else blocks.to_pylist()
     added = [
         b"NATS/1.0\r\n" + line.encode() + (block.removeprefix(b"NATS/1.0\r\n") or b"\r\n")
@@ -74,8 +74,8 @@ def add_lines(blocks: pa.BinaryArray | None, lines: list[str]) -> pa.BinaryArray
 def _lines(
     headers: pa.MapArray, subjects: pa.StringArray, stream: str | None
 ) -> pa.StringArray | None:
-    """The lines of each row's headers, joined; ``None`` where no row has any."""
-    offsets, names, values = flat(headers)
+    """Return the joined lines of each row's headers; ``None`` if no row has any."""
+    offsets, names, values = flatten_headers(headers)
     if not len(names):
         return None
     keep = bools(pc.is_valid(values))
@@ -94,13 +94,13 @@ def _lines(
     return pc.binary_join(lists, "")
 
 
-def has_ids(headers: pa.MapArray) -> bool:
-    """Whether any map names ``Nats-Msg-Id``."""
+def has_msg_ids(headers: pa.MapArray) -> bool:
+    """Return whether any map contains ``Nats-Msg-Id``."""
     return bool(pc.any(pc.equal(headers.keys.cast(pa.string()), MSG_ID)).as_py())
 
 
-def flat(headers: pa.MapArray) -> tuple[Int64s, pa.StringArray, pa.StringArray]:
-    """Names and values of all rows, one pair a value, and where each row's begin."""
+def flatten_headers(headers: pa.MapArray) -> tuple[Int64s, pa.StringArray, pa.StringArray]:
+    """Return each row's start offset, and the names and values of all rows, one pair per value."""
     if headers.null_count:
         headers = pa.array([pairs or [] for pairs in headers.to_pylist()], headers.type)
     offsets = int64s(headers.offsets)
@@ -126,7 +126,7 @@ def _check(values: pa.StringArray, fine: Any, subjects: pa.StringArray, what: st
         allowed = (
             "printable ASCII without spaces and ':'"
             if what == "header name"
-            else "text without line ends and NUL"
+            else "text without line breaks and NUL"
         )
         raise PublishError(
             f"subject {subjects[row].as_py()!r}: {what} {values[row].as_py()!r} is not {allowed}"

@@ -1,4 +1,4 @@
-"""The data source that can be written to: what Spark instantiates when rows are saved."""
+"""The writable data source, which Spark instantiates to save rows."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _log = logging.getLogger(__name__)
 
 
 class JetStreamSink(DataSource):
-    """A data source that can be written to."""
+    """A data source that supports writing."""
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> StreamWriter:
-        """The writer of a streaming query's batch.
+        """Return the writer of a streaming query's batch.
 
-        With output mode ``complete`` each batch publishes the whole result again, as Spark's Kafka
-        sink does.
+        With output mode ``complete`` each batch publishes the whole result, as Spark's Kafka sink
+        does.
 
         Raises:
-            OptionError: an option is wrong, or the schema does not fit.
+            OptionError: an option or the schema is invalid.
             ServerError, ConnectError and others: ``nats.sink.create.stream``, as `ensure_stream`.
         """
         return StreamWriter(*self._prepared(schema))
 
     def writer(self, schema: StructType, overwrite: bool) -> BatchWriter:
-        """The writer of a DataFrame. Raises as `streamWriter`."""
+        """Return the writer of a DataFrame. Raises as `streamWriter`."""
         if overwrite:
             raise OptionError(
-                "mode('overwrite') would have to purge the stream, which this sink does not do: "
-                "use mode('append'), and 'nats stream purge' where the stream is to be emptied"
+                "mode('overwrite') is not supported, because this sink never purges a stream: use "
+                "mode('append'), and 'nats stream purge' to delete a stream's messages"
             )
         return BatchWriter(*self._prepared(schema))
 
@@ -48,8 +48,8 @@ class JetStreamSink(DataSource):
         settings = NatsSettings.from_options(self.options)
         if "url" not in settings.model_fields_set:
             raise OptionError(
-                "nats.url is not set: name the server to write to, because rows go to none that "
-                f"nobody named. {TABLES}"
+                "nats.url is not set, and writes have no default server: set it to the server to "
+                f"write to. {TABLES}"
             )
         columns = message_columns(
             schema,
@@ -57,30 +57,31 @@ class JetStreamSink(DataSource):
             drop_unknown=settings.sink_unknown_columns == "drop",
         )
         if columns.dropped:
-            _warn_of_dropped(columns.dropped, self.options.get("checkpointLocation", ""))
+            _warn_about_dropped(columns.dropped, self.options.get("checkpointLocation", ""))
         if settings.sink_create_stream:
             ensure_stream(settings)
         return _with_expected_stream(settings, self.options), columns
 
 
 @lru_cache(1024)
-def _warn_of_dropped(columns: tuple[str, ...], checkpoint: str) -> None:
-    """Warn once for each query of this process, which makes a writer for each batch."""
+def _warn_about_dropped(columns: tuple[str, ...], checkpoint: str) -> None:
+    """Warn once for each query, for which Spark creates a writer per batch."""
     _log.warning(
         "nats.sink.unknown.columns=drop: the sink does not write %s", ", ".join(map(repr, columns))
     )
 
 
 def _with_expected_stream(settings: NatsSettings, options: Mapping[str, str]) -> NatsSettings:
-    """The settings, in which ``stream_name`` is the one stream that may store the rows.
+    """Return settings whose ``stream_name`` is the only stream that may store the rows.
 
-    One that the environment or a context names is that of the source.
+    A stream name of the environment or a context belongs to the source and is removed.
     """
     if not settings.sink_create_stream and not given(options, "stream_name"):
         return settings.model_copy(update={"stream_name": ()})
     if len(settings.stream_name) > 1:
         raise OptionError(
-            f"nats.stream.name={','.join(settings.stream_name)}: a sink names the one stream that "
-            "may store its rows; leave it out where the rows' subjects belong to several streams"
+            f"nats.stream.name={','.join(settings.stream_name)}: a sink accepts one stream, the "
+            "only one that may store its rows: remove the option if the rows' subjects belong to "
+            "several streams"
         )
     return settings

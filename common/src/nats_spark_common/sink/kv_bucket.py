@@ -1,4 +1,4 @@
-"""A key-value bucket over the data plane, as far as the sink needs one.
+"""A key-value bucket over connections of the pool, with the operations that the sink needs.
 
 Source: ADR-8 (key-value store on JetStream).
 """
@@ -22,27 +22,27 @@ from ..jetstream.requests import request_with_retry
 from ..options.settings import NatsSettings
 from ..protocol.operations import Msg, header_status
 
-#: A replicated bucket has not settled another put of the key, which may be our own.
+#: A replicated bucket is still processing another put of the key, perhaps our own.
 _PUT_IN_PROCESS = 10164
 
 
 class Bucket:
-    """Keys with revisions; every call takes a connection of the pool and retries."""
+    """A key-value bucket; every call uses a connection of the pool and retries."""
 
     def __init__(self, settings: NatsSettings, name: str) -> None:
         self._settings = settings
         self._name = name
         self._stream = f"KV_{name}"
         prefix = api_prefix(settings)
-        # Into another domain, writes travel through its API prefix, as the official clients do.
+        # Writes to another domain use its API prefix, as in the official clients.
         self._put_prefix = "" if prefix == "$JS.API" else f"{prefix}."
 
-    def make(self, replicas: int) -> None:
-        """Make the bucket unless it exists. Raises ``ServerError`` in the server's words."""
+    def create(self, replicas: int) -> None:
+        """Create the bucket if it is missing. Raises ``ServerError`` if the server rejects it."""
         config = {
             "name": self._stream,
             "subjects": [f"$KV.{self._name}.>"],
-            "description": "what the tasks of exactly-once writes have begun (nats-spark)",
+            "description": "records of the tasks of exactly-once writes (nats-spark)",
             "max_msgs_per_subject": 1,
             "max_consumers": -1,
             "max_msgs": -1,
@@ -58,11 +58,11 @@ class Bucket:
         try:
             request_with_retry(self._settings, f"STREAM.CREATE.{self._stream}", config)
         except ServerError as error:
-            if error.err_code != STREAM_NAME_IN_USE:  # made before, with other settings
+            if error.err_code != STREAM_NAME_IN_USE:  # it exists with other settings
                 raise
 
     def get(self, key: str) -> tuple[bytes, int] | None:
-        """A key's value and revision, from the stream's leader; ``None`` without key or bucket."""
+        """Return a key's value and revision from the leader; ``None`` if it is missing."""
         request = {"last_by_subj": f"$KV.{self._name}.{key}"}
         try:
             found = request_with_retry(self._settings, f"STREAM.MSG.GET.{self._stream}", request)
@@ -76,10 +76,10 @@ class Bucket:
         return base64.b64decode(message.get("data", "")), int(message["seq"])
 
     def put(self, key: str, value: bytes, revision: int, replicas: int) -> int | None:
-        """Write a key whose revision is ``revision``, 0 for one that does not exist.
+        """Write a key if its revision is ``revision``, 0 for a key that does not exist.
 
-        Returns the new revision; ``None`` where the key has another revision by now. Makes the
-        bucket, with so many replicas, where it is missing.
+        Returns the new revision; ``None`` if the key has another revision. Creates the bucket, with
+        ``replicas`` replicas, if it is missing.
         """
         subject = f"{self._put_prefix}$KV.{self._name}.{key}"
         header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
@@ -90,13 +90,13 @@ class Bucket:
                     reply = link.request(subject, value, self._settings.request_timeout, header)
                 if not reply.header or header_status(reply.header)[0] != NO_RESPONDERS:
                     return _revision(reply, subject)
-                self.make(replicas)
+                self.create(replicas)
             raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
 
         return retrying(attempt, self._settings, AWAY)
 
     def purge(self, keys: str, before: int | None = None) -> None:
-        """Remove the keys that a pattern names, those with a revision below ``before``."""
+        """Delete the keys that match a pattern, or those with a revision below ``before``."""
         request: dict[str, object] = {"filter": f"$KV.{self._name}.{keys}"}
         if before is not None:
             request["seq"] = before
@@ -104,7 +104,7 @@ class Bucket:
 
 
 def _revision(reply: Msg, subject: str) -> int | None:
-    """The revision that a put has made; ``None`` where the key had another before."""
+    """Return the revision of a put; ``None`` if the key had another revision than expected."""
     try:
         return int(parse_reply(reply, subject)["seq"])
     except ServerError as error:

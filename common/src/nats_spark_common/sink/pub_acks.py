@@ -1,7 +1,7 @@
-"""The server's answers to publishes, as they stand in a block of received bytes.
+"""The server's answers to publishes, parsed from blocks of received bytes.
 
-Answers to single publishes are plain acks but for exceptions; whole blocks of them are counted and
-compared rather than parsed one by one.
+Nearly all answers to individual publishes are plain acks, so a whole block of them is counted and
+compared instead of parsed one by one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _ACK = b'{"stream":"'
 
 
 class Reply(NamedTuple):
-    """An answer that is no plain ack.
+    """An answer that is not a plain ack.
 
     Attributes:
         to: the part of its subject after the inbox.
-        status: 503 where nobody took the message; 0 for an answer with a body.
-        body: the answer's JSON; empty where it has none.
+        status: 503 (no responders) if nobody received the message; 0 for an answer with a body.
+        body: the answer's JSON; empty if it has none.
     """
 
     to: str
@@ -34,13 +34,13 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Acks:
-    """What a block of bytes says.
+    """The operations of a block of bytes.
 
     Attributes:
-        numbers: of the single publishes that are stored, in the order of arrival.
+        numbers: numbers of the individual publishes that are stored, in the order of arrival.
         replies: all other answers.
-        others: operations that are no answers.
-        consumed: bytes taken from the block; what follows is incomplete.
+        others: operations that are not answers.
+        consumed: parsed bytes of the block; the rest is incomplete.
     """
 
     numbers: Int64s
@@ -50,17 +50,18 @@ class Acks:
 
 
 def parse_acks(block: bytes, inbox: str, streams: frozenset[str] | None = None) -> Acks:
-    """Read all complete operations of ``block``.
+    """Parse all complete operations of ``block``.
 
     Args:
-        inbox: that of the connection; single publishes have the reply subject ``<inbox>.<number>``.
-        streams: where acks must come from, those of others are given as replies; ``None`` for any.
+        inbox: the connection's inbox; individual publishes have reply subjects
+            ``<inbox>.<number>``.
+        streams: streams whose acks count; acks of others become replies; ``None`` for any.
     """
-    return _plain(block, inbox, streams) or _each(block, inbox, streams)
+    return _parse_plain_acks(block, inbox, streams) or _parse_each(block, inbox, streams)
 
 
-def _plain(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks | None:
-    """A block of nothing but plain acks; ``None`` where there is anything else in it."""
+def _parse_plain_acks(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks | None:
+    """Parse a block of plain acks; return ``None`` if it contains anything else."""
     lines = block.split(b"\r\n")
     count = (len(lines) - 1) // 2
     heads = lines[0 : 2 * count : 2]
@@ -69,25 +70,26 @@ def _plain(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks | N
     rest = b"\r\n".join(lines[2 * count :])
     consumed = len(block) - len(rest)
     start = f"MSG {inbox}.".encode()
-    if not start.startswith(rest[: len(start)]):  # something else follows, and may be complete
+    if not start.startswith(rest[: len(start)]):  # another operation follows, perhaps complete
         return None
-    taken = b"\r\n" + block[:consumed]
+    complete = b"\r\n" + block[:consumed]
     if streams is None:
-        acks = min(taken.count(b"\r\n" + _ACK), taken.count(b',"seq":'))
+        acks = min(complete.count(b"\r\n" + _ACK), complete.count(b',"seq":'))
     else:
         names = (json.dumps(name).encode() for name in streams)
-        acks = sum(taken.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
-    if acks != count or taken.count(b"\r\n" + start) != count:
+        acks = sum(complete.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
+    if acks != count or complete.count(b"\r\n" + start) != count:
         return None
     begin = len(start)
     try:
         numbers = [int(head[begin : head.index(b" ", begin)]) for head in heads]
-    except ValueError:  # an answer to something else
+    except ValueError:  # an answer to another request
         return None
     return Acks(np.array(numbers, np.int64), consumed=consumed)
 
 
-def _each(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks:
+def _parse_each(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks:
+    """Parse a block one operation at a time."""
     events, consumed = parse(block)
     start = f"{inbox}.".encode()
     numbers: list[int] = []
@@ -118,5 +120,5 @@ def _json(payload: bytes) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        return {"error": {"description": f"not an answer of JetStream: {payload[:80]!r}"}}
+        return {"error": {"description": f"invalid JetStream answer: {payload[:80]!r}"}}
     return body

@@ -1,26 +1,22 @@
-"""Pipelined publishes, each of which is acknowledged before the task is done.
+"""Pipelined publishes, all of which are acknowledged before the task is done.
 
-Rows travel in flights: pieces of about a megabyte of which the server has not acknowledged every
-row yet. A flight is sent in one of two ways. Singly, each row has a reply subject of its own and
-gets an ack of its own. As a fast-ingest batch (ADR-50), the server acknowledges the rows up to a
-number, hundreds at a time, and stores nothing past a row that it refused or missed.
+Rows are sent in chunks of about a megabyte, several of which may be unacknowledged. A chunk is
+published in one of two ways: individually, where each row has its own reply subject and its own
+ack, or as a fast-ingest batch, see `fast_batch`.
 
-What is not acknowledged when a connection is lost, or is turned away for the moment, is sent again,
-a bounded number of times.
+Rows that are not acknowledged when a connection is lost, and rows that the server rejects
+temporarily, are resent a bounded number of times.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..connection.connection import Connection
 from ..connection.pool import connection
@@ -32,120 +28,103 @@ from ..errors import (
     ProtocolError,
     TimeoutExpiredError,
 )
-from ..jetstream.api import FAST_BATCH_VERSION, NO_RESPONDERS
 from ..options.settings import NatsSettings
-from ..protocol.operations import pub
 from .encode import encode, numbered_replies
-from .in_flight import Flight
-from .ledger import Ledger
+from .fast_batch import FastBatches, ping
+from .in_flight import Chunk, Window
 from .pub_acks import Acks, Reply, parse_acks
-from .publish_errors import is_transient, refusal
-from .rows import PIECE_BYTES, Rows, check_sizes
-from .targets import Targets, no_stream
+from .rejected_rows import RejectedRows
+from .rows import CHUNK_BYTES, Rows, check_sizes
+from .targets import Targets
+from .task_record import TaskRecord
 
 _log = logging.getLogger(__name__)
 
-#: Bytes handed to the socket at a time; acks are read between.
+#: Bytes handed to the socket at a time; acks are read in between.
 _SLICE_BYTES = 1 << 18
 
-#: Singly published rows in flight; the server queues up to 10,000 a stream (max_buffered_msgs).
-_MOST_SINGLE = 8_000
-
-#: Rows in flight, however overloaded the server is.
-_LEAST = 16
-
-#: How often we ask for acks of a fast batch, in messages; the server lowers it as it sees fit.
-_FLOW = 500
-#: ... and how many of these intervals may be in flight. The official clients wait at two or three.
-_INTERVALS = 4
-
-_START, _APPEND, _COMMIT, _PING = 0, 1, 2, 4
-
-#: How long a fast batch may be silent before we ask where it stands, in seconds.
-_SILENCE = 0.25
+#: How long to wait for acks of a fast batch before requesting its state, in seconds.
+_PING_SECONDS = 0.25
 
 
 class Publisher:
-    """Publishes a task's rows; `publish` returns when they are under way, `finish` when stored.
+    """Publishes a task's rows; `publish` returns when they are sent, `finish` when stored.
 
-    Holds connections of the pool; use it in ``with``.
+    Holds connections of the pool; use it in ``with``. Sending, reading acks and recovery share the
+    state of one connection, which is why they are one class.
     """
 
     def __init__(
         self,
         settings: NatsSettings,
         targets: Targets,
-        ledger: Ledger | None = None,
+        record: TaskRecord | None = None,
     ) -> None:
         """
         Args:
-            targets: asked whether there is a stream at all where nobody takes a message.
-            ledger: tells which rows are stored before those whose fate is unknown are sent again,
-                and whether this attempt of the task may go on; without it, all are sent again.
+            targets: used to check that a stream exists for rows that nobody answers.
+            record: finds stored rows before rows with an unknown outcome are resent, and decides
+                whether this attempt of the task may continue; without it, all of them are resent.
         """
         self._settings = settings
-        self._targets = targets
-        self._ledger = ledger
+        self._record = record
         self._links = ExitStack()
         self._link: Connection | None = None
         self._known_servers: tuple[str, ...] = ()
         self._unsent: deque[tuple[Rows, bool]] = deque()
-        self._flights: deque[Flight] = deque()
+        self._window = Window(settings.sink_max_in_flight)
+        self._fast = FastBatches()
+        self._rejected = RejectedRows(targets)
         self._failures = 0
-        self._takes_fast = True
-        self._flow = _FLOW
-        self._most = _MOST_SINGLE
-        self._progress = 0.0
-        self._asked = False
+        self._progress_time = 0.0
 
     def __enter__(self) -> Publisher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if self._link is not None:
-            self._link.busy = bool(self._flights) or kind is not None
+            self._link.busy = bool(self._window.chunks) or kind is not None
             if self._link.busy:
                 self._link.abort()
         self._links.close()
         self._link = None
 
     def publish(self, rows: Rows, *, fast: bool = False) -> None:
-        """Send the rows as soon as there is room, and collect acks meanwhile.
+        """Send the rows as soon as the window has room, and read acks meanwhile.
 
         Args:
-            fast: all rows go to one stream, which takes fast-ingest batches.
+            fast: all rows go to one stream, which supports fast-ingest batches.
 
         Raises:
-            PublishError: a row cannot be published, or the server refuses it.
+            PublishError: a row cannot be published, or the server rejects it.
             AuthError: the user may not publish to a row's subject.
-            ConnectError, TimeoutExpiredError, JetStreamUnavailableError: however often it was
-                tried.
+            ConnectError, TimeoutExpiredError, JetStreamUnavailableError: all retries failed.
         """
-        # A fast batch is acknowledged at its end at the latest, so it must fit into that bound.
-        most_bytes = min(PIECE_BYTES, self._settings.sink_max_in_flight)
-        self._unsent += ((piece, fast) for piece in rows.pieces(most_bytes=most_bytes))
-        self._work(lambda: True)
+        # A fast batch may only be acknowledged at its end, so it must fit into the window.
+        max_bytes = min(CHUNK_BYTES, self._settings.sink_max_in_flight)
+        self._unsent += ((chunk, fast) for chunk in rows.chunks(max_bytes=max_bytes))
+        self._run_until(lambda: True)
 
     def finish(self) -> None:
         """Wait until every row is stored. Raises as `publish`."""
-        self._work(lambda: not self._flights)
+        self._run_until(lambda: not self._window.chunks)
 
-    def _work(self, done: Callable[[], bool]) -> None:
-        self._progress = time.monotonic()  # the time until we were called is not the server's
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        self._progress_time = time.monotonic()  # time between calls is not the server's
         while True:
             try:
                 link = self._connected()
-                while self._collect(link, wait=False):
+                while self._receive(link, wait=False):
                     pass
                 while self._unsent:
                     rows, fast = self._unsent[0]
                     check_sizes(rows, link.info.max_payload)
-                    self._flights.append(self._prepared(link, rows, fast))
+                    self._window.chunks.append(self._encode(link, rows, fast))
                     self._unsent.popleft()
-                    self._send(link, self._flights[-1])
+                    self._send(link, self._window.chunks[-1])
                 if done():
                     return
-                self._collect(link, wait=True)
+                self._receive(link, wait=True)
             except AuthError:
                 raise
             except LOST as error:
@@ -158,266 +137,171 @@ class Publisher:
             self._known_servers = self._link.info.connect_urls
         return self._link
 
-    def _prepared(self, link: Connection, rows: Rows, fast: bool) -> Flight:
-        fast = fast and self._takes_fast and link.info.version >= FAST_BATCH_VERSION
-        count = len(rows)
-        if not fast:
-            first = link.reserve(count)
-            replies = numbered_replies(link.inbox, first, count)
-            return Flight(rows, encode(rows, replies), first=first)
-        batch = secrets.token_hex(11)
-        self._flow = min(_FLOW, max(1, self._most // _INTERVALS))
-        operations = np.full(count, _APPEND)
-        operations[0], operations[-1] = _START, _COMMIT
-        replies = pc.binary_join_element_wise(
-            f"{link.inbox}.{batch}.{self._flow}.fail.",
-            pa.array(np.arange(1, count + 1)).cast(pa.string()),
-            ".",
-            pa.array(operations).cast(pa.string()),
-            ".$FI ",
-            "",
-        )
-        return Flight(rows, encode(rows, replies), batch=batch, flow=self._flow)
+    def _encode(self, link: Connection, rows: Rows, fast: bool) -> Chunk:
+        if fast and self._fast.supported(link):
+            return self._fast.chunk(link, rows, self._window.max_rows)
+        first = link.reserve(len(rows))
+        replies = numbered_replies(link.inbox, first, len(rows))
+        return Chunk(rows, encode(rows, replies), first=first)
 
-    def _send(self, link: Connection, flight: Flight) -> None:
-        offsets = flight.frames.offsets
-        while flight.sent < len(flight.rows) and not flight.ended and not flight.stuck:
-            room = self._room(flight)
+    def _send(self, link: Connection, chunk: Chunk) -> None:
+        offsets = chunk.frames.offsets
+        while chunk.sent < len(chunk.rows) and not chunk.closed and not chunk.stalled:
+            room = self._room(chunk)
             if room <= 0:
-                self._collect(link, wait=True)
+                self._receive(link, wait=True)
                 continue
-            most = int(offsets[flight.sent]) + _SLICE_BYTES
-            stop = int(np.searchsorted(offsets, most, "right")) - 1
-            stop = min(max(stop, flight.sent + 1), flight.sent + room, len(flight.rows))
-            part = flight.frames.part(flight.sent, stop)
-            if self._ledger:
-                link.send(part, self._ledger.time_left())
+            max_offset = int(offsets[chunk.sent]) + _SLICE_BYTES
+            stop = int(np.searchsorted(offsets, max_offset, "right")) - 1
+            stop = min(max(stop, chunk.sent + 1), chunk.sent + room, len(chunk.rows))
+            part = chunk.frames.part(chunk.sent, stop)
+            if self._record:
+                link.send(part, self._record.time_left())
             else:
                 link.send(part)
-            flight.sent = stop
-            self._progress = time.monotonic()
-            self._collect(link, wait=False)
-        if flight.stuck and not flight.ended:
-            self._ping(link)  # ends it, so that what is left can be sent again in order
-            while flight in self._flights:
-                self._collect(link, wait=True)
+            chunk.sent = stop
+            self._progress_time = time.monotonic()
+            self._receive(link, wait=False)
+        if chunk.stalled and not chunk.closed:
+            self._ping(link)  # closes the batch, so that its other rows can be resent in order
+            while chunk in self._window.chunks:
+                self._receive(link, wait=True)
 
-    def _room(self, flight: Flight) -> int:
-        """How many more rows may be sent now."""
-        if sum(each.bytes_in_flight for each in self._flights) >= self._settings.sink_max_in_flight:
+    def _room(self, chunk: Chunk) -> int:
+        """Return how many more rows may be sent now."""
+        if self._window.full:
             return 0
-        sent = self._unsettled()
-        if not flight.batch:
-            return self._most - sent
-        # No ack comes before so many messages as the server counts between two of them.
-        return max(min(_INTERVALS * self._flow, self._most), self._flow) - sent
+        max_rows = self._window.max_rows
+        if chunk.batch:
+            max_rows = self._fast.max_in_flight(max_rows)
+        return max_rows - self._window.unsettled()
 
-    def _unsettled(self) -> int:
-        return sum(each.sent - each.done for each in self._flights)
-
-    def _collect(self, link: Connection, *, wait: bool) -> bool:
-        """Take in what the server says; with ``wait``, at least something. Whether it was any."""
-        block = self._awaited(link) if wait else link.arrived(None)
+    def _receive(self, link: Connection, *, wait: bool) -> bool:
+        """Process the server's answers, with ``wait`` at least one; return whether any arrived."""
+        block = self._wait(link) if wait else link.arrived(None)
         if not block:
             return False
-        streams = self._ledger.streams if self._ledger else None
+        streams = self._record.streams if self._record else None
         acks = parse_acks(block, link.inbox, streams)
         link.consume(acks.consumed)
         for event in acks.others:
             link.handle(event)
-        self._mark(acks)
-        self._asked = False
+        self._store(acks)
+        self._rejected.reset()
         for reply in acks.replies:
             try:
-                self._reply(reply)
+                self._apply(reply, streams)
             except (KeyError, ValueError, IndexError, TypeError) as error:
-                raise ProtocolError(f"not an answer of JetStream: {reply}") from error
-        self._land()
+                raise ProtocolError(f"invalid JetStream answer: {reply}") from error
+        self._remove_complete()
         return acks.consumed > 0
 
-    def _awaited(self, link: Connection) -> bytes:
-        """The server's next words; a fast batch that is silent is asked where it stands.
+    def _wait(self, link: Connection) -> bytes:
+        """Return the next bytes of the server; request the state of fast batches if none arrive.
 
-        Raises ``TimeoutExpiredError`` where nothing went ahead for ``nats.request.timeout``.
+        Raises ``TimeoutExpiredError`` after ``nats.request.timeout`` without progress.
         """
-        what = f"{self._unsettled()} published messages"
-        deadline = self._progress + self._settings.request_timeout
+        what = f"{self._window.unsettled()} published messages"
+        deadline = self._progress_time + self._settings.request_timeout
         while time.monotonic() < deadline:
             try:
-                return link.arrived(min(time.monotonic() + _SILENCE, deadline), what)
+                return link.arrived(min(time.monotonic() + _PING_SECONDS, deadline), what)
             except TimeoutExpiredError:
                 self._ping(link)
         raise TimeoutExpiredError(f"no reply from the server in time for {what}")
 
     def _ping(self, link: Connection) -> None:
-        """Ask for the state of the fast batches; the answer also ends one that has a gap."""
-        for flight in self._flights:
-            if flight.batch and flight.sent:
-                subject = flight.rows.subjects[flight.sent - 1].as_py()
-                reply = f"{link.inbox}.{flight.batch}.{flight.flow}.fail.{flight.sent}.{_PING}.$FI"
-                link.send(pub(subject, reply, b""))
+        for chunk in self._window.chunks:
+            if chunk.batch and chunk.sent:
+                ping(link, chunk)
 
-    def _mark(self, acks: Acks) -> None:
-        """Note which singly published rows are stored."""
-        if not len(acks.numbers):
-            return
-        numbers = np.sort(acks.numbers)
-        for flight in self._flights:
-            if flight.batch:
-                continue
-            low, high = np.searchsorted(numbers, [flight.first, flight.first + len(flight.rows)])
-            flight.stored[numbers[low:high] - flight.first] = True
-            flight.count_done()
-        self._went_ahead()
+    def _store(self, acks: Acks) -> None:
+        if len(acks.numbers):
+            self._window.store(acks.numbers)
+            self._progressed()
 
-    def _reply(self, reply: Reply) -> None:
-        """An answer that is no plain ack: of a fast batch, or an error."""
+    def _apply(self, reply: Reply, streams: frozenset[str] | None) -> None:
+        """Apply an answer that is not a plain ack: one to a fast batch, or an error."""
         name, _, rest = reply.to.partition(".")
-        for flight in self._flights:
-            if flight.batch and flight.batch == name:
-                if not flight.ended:  # its last rows are answered still, as of an unknown batch
-                    self._fast_reply(flight, reply, rest)
+        for chunk in self._window.chunks:
+            if chunk.batch and chunk.batch == name:
+                if not chunk.closed:  # rows sent after that are answered as of an unknown batch
+                    self._apply_to_batch(chunk, reply, rest, streams)
                 return
-            row = int(name) - flight.first if name.isdigit() and not flight.batch else -1
-            if 0 <= row < len(flight.rows) and not flight.stored[row]:
-                self._turned_away(flight, row, reply)
-                flight.count_done()
+            row = int(name) - chunk.first if name.isdigit() and not chunk.batch else -1
+            if 0 <= row < len(chunk.rows) and not chunk.stored[row]:
+                self._rejected.add(chunk, row, reply)
+                chunk.count_settled()
                 return
 
-    def _fast_reply(self, flight: Flight, reply: Reply, rest: str) -> None:
-        body = reply.body
-        kind = body.get("type")
-        if kind == "ack":
-            self._flow = max(1, int(body["msgs"]))
-            self._reached(flight, int(body["seq"]))
-        elif kind == "gap":
-            return  # what was stored is told with the end of the batch
-        elif "count" in body and "error" not in body:
-            flight.ended = True
-            self._reached(flight, int(body["count"]))
-            self._check_stream(flight, body)
-        elif self._refuses_batch(flight, reply):
-            flight.ended = True
-        else:
-            row = int(body.get("seq") or 0) if kind == "err" else int(rest.split(".")[2])
-            self._turned_away(flight, max(0, row - 1), reply)
+    def _apply_to_batch(
+        self, chunk: Chunk, reply: Reply, rest: str, streams: frozenset[str] | None
+    ) -> None:
+        before = chunk.settled
+        row = self._fast.apply(chunk, reply, rest, streams)
+        if row is not None:
+            self._rejected.add(chunk, row, reply)
+        elif chunk.settled > before:
+            self._progressed()
 
-    def _refuses_batch(self, flight: Flight, reply: Reply) -> bool:
-        """Whether the batch is refused, not a row; rows are then published singly.
-
-        Raises ``ProtocolError`` where the server does not know the batch any more: its end, and so
-        the number of rows that are stored, was lost on the way.
-        """
-        code = int((reply.body.get("error") or {}).get("err_code") or 0)
-        if code == _UNKNOWN_BATCH and 0 in flight.again:
-            return True  # it never began
-        if code == _UNKNOWN_BATCH:
-            raise ProtocolError("the server dropped a batch, and did not say how far it came")
-        if code not in _NO_FAST_BATCH:
-            return False
-        _log.info("publishing singly: %s", reply.body["error"])
-        self._takes_fast = False
-        flight.declined = True
-        return True
-
-    def _reached(self, flight: Flight, count: int) -> None:
-        count = min(count, len(flight.rows))
-        if count > flight.done:
-            flight.done = count
-            flight.stored[:count] = True
-            self._went_ahead()
-
-    def _went_ahead(self) -> None:
+    def _progressed(self) -> None:
         self._failures = 0
-        self._progress = time.monotonic()
+        self._progress_time = time.monotonic()
 
-    def _check_stream(self, flight: Flight, body: dict[str, object]) -> None:
-        if self._ledger and body.get("stream") not in self._ledger.streams:
-            raise refusal(flight.rows.subjects[0].as_py(), body)
-
-    def _turned_away(self, flight: Flight, row: int, reply: Reply) -> None:
-        """Raise where a row is refused for good; else remember to send it again."""
-        subject = flight.rows.subjects[row].as_py()
-        if reply.status == NO_RESPONDERS:
-            self._require_stream(subject)
-        elif not is_transient(reply.body):
-            raise refusal(subject, reply.body)
-        flight.again.add(row)
-
-    def _require_stream(self, subject: str) -> None:
-        """Raise where no stream has the subject; one that has it may be without a leader.
-
-        Asks for one row of all that arrived together. What is sent again and has a stream drops
-        out, so the turn comes to a subject without one.
-        """
-        if self._asked:
+    def _remove_complete(self) -> None:
+        """Remove chunks that are complete, and queue their rejected rows to be resent, in order."""
+        complete = self._window.remove_complete()
+        if not complete:
             return
-        self._asked = True
-        try:
-            exists = self._targets.exists(subject)
-        except NatsSparkError as error:
-            _log.info("asking for the stream of %s: %s", subject, error)
+        left = [each for each in complete if not each.stored.all()]
+        self._unsent.extendleft(
+            (each.unacknowledged(), bool(each.batch)) for each in reversed(left)
+        )
+        if all(each.unsupported for each in left):
+            self._window.grow()
             return
-        if not exists:
-            raise no_stream(subject)
-
-    def _land(self) -> None:
-        """Drop flights that are complete; queue what they left to do, in order."""
-        landed = [each for each in self._flights if each.complete]
-        if not landed:
-            return
-        self._flights = deque(each for each in self._flights if not each.complete)
-        left = [each for each in landed if not each.stored.all()]
-        self._unsent.extendleft((each.missing(), bool(each.batch)) for each in reversed(left))
-        if all(each.declined for each in left):
-            self._most = min(2 * self._most, _MOST_SINGLE)
-            return
-        # Less may be in flight until the server keeps up.
-        self._most = max(self._most // 2, _LEAST)
+        self._window.shrink()
         rows, _ = self._unsent[0]
-        self._fail(
+        count = "1 message" if len(rows) == 1 else f"{len(rows)} messages, the first"
+        self._pause_or_raise(
             JetStreamUnavailableError(
-                f"{len(rows)} messages, the first to {rows.subjects[0].as_py()!r}, were turned "
-                "away: the stream's server is overloaded or has no leader"
+                f"{count} to {rows.subjects[0].as_py()!r}: rejected, because the stream's server "
+                "is overloaded or has no leader"
             )
         )
 
     def _require_streams_of_unanswered(self) -> None:
-        """Raise for a subject that only plain subscribers have: they take it, and do not answer."""
-        for flight in self._flights:
-            missing = flight.missing()
-            if len(missing):
-                self._asked = False
-                self._require_stream(missing.subjects[0].as_py())
+        """Raise for a subject that only core subscribers have: they receive it and do not ack."""
+        for chunk in self._window.chunks:
+            rows = chunk.unacknowledged()
+            if len(rows):
+                self._rejected.reset()
+                self._rejected.require_stream(rows.subjects[0].as_py())
 
     def _recover(self, error: NatsSparkError) -> None:
-        """After a lost connection: everything that is not acknowledged is to be sent again."""
+        """Drop a lost connection, and queue all rows that are not acknowledged to be resent."""
         if isinstance(error, TimeoutExpiredError):
             self._require_streams_of_unanswered()
-        self._fail(error)
+        self._pause_or_raise(error)
         if self._link is not None:
             if isinstance(error, TimeoutExpiredError):
                 self._link.give_up()
             self._link.abort()
         self._links.close()
         self._link = None
-        lost = [(flight.missing(), bool(flight.batch)) for flight in self._flights]
-        if self._ledger and lost:
-            begun = min(flight.begun for flight in self._flights)
-            standing = self._ledger.look(begun)
-            lost = [(self._ledger.without(rows, standing), fast) for rows, fast in lost]
-        self._flights.clear()
+        chunks = self._window.chunks
+        lost = [(chunk.unacknowledged(), bool(chunk.batch)) for chunk in chunks]
+        if self._record and lost:
+            stored = self._record.find_stored(min(chunk.started for chunk in chunks))
+            lost = [(self._record.without_stored(rows, stored), fast) for rows, fast in lost]
+        chunks.clear()
         self._unsent.extendleft((rows, fast) for rows, fast in reversed(lost) if len(rows))
 
-    def _fail(self, error: NatsSparkError) -> None:
+    def _pause_or_raise(self, error: NatsSparkError) -> None:
         if self._failures >= self._settings.retry_count:
             raise error
-        _log.info("publishing: %s; again", error)
-        time.sleep(pause(self._failures))
+        seconds = pause(self._failures)
+        _log.info("publishing failed: %s; retrying in %.1f s", error, seconds)
+        time.sleep(seconds)
         self._failures += 1
-        self._progress = time.monotonic()
-
-
-_UNKNOWN_BATCH = 10208
-#: Batches are off for the stream, their pattern or id is not understood, too many are in flight.
-_NO_FAST_BATCH = (10205, 10206, 10207, 10211)
+        self._progress_time = time.monotonic()

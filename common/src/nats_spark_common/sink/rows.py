@@ -1,6 +1,7 @@
-"""Rows of an Arrow batch as messages: checked, and with their headers encoded.
+"""Rows of an Arrow batch as validated messages with encoded headers.
 
-All of it works on whole columns: a loop over rows in Python would cost more than the server's work.
+Everything works on whole columns, because a Python loop over rows would cost more than the
+server's work.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from ..rows.compression import compress
 from ..rows.messages import Int64s
 from .arrays import bools, int64s
 from .columns import MessageColumns
-from .headers import MSG_ID, has_ids, header_blocks
+from .headers import MSG_ID, has_msg_ids, header_blocks
 
 _log = logging.getLogger(__name__)
 
-#: A publish subject: tokens joined by dots, without white space and control characters.
+#: A publish subject: tokens joined by dots, without whitespace and control characters.
 _SUBJECT = r"^[^\x00-\x20\x7f.]+(?:\.[^\x00-\x20\x7f.]+)*$"
 _WILDCARD = r"(?:^|\.)[*>](?:\.|$)"
 
-#: The server cuts a client off whose protocol line is longer than 4,096 bytes
-#: (``max_control_line``); the rest is for the reply subject and the sizes.
-_LONGEST_SUBJECT = 3_800
+#: Maximum bytes of a subject. The server disconnects a client whose protocol line, with the reply
+#: subject and the sizes, exceeds 4,096 bytes (``max_control_line``).
+_MAX_SUBJECT_BYTES = 3_800
 
-#: Encoding is fastest where a piece fits the cache; below a megabyte, fixed costs begin to show.
-PIECE_BYTES = 1 << 20
-PIECE_ROWS = 10_000
+#: Encoding is fastest when a chunk fits the cache; below a megabyte, fixed costs begin to show.
+CHUNK_BYTES = 1 << 20
+CHUNK_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Rows:
     Attributes:
         numbers: number of each row in its task, ascending.
         subjects: valid publish subjects.
-        blocks: header blocks, empty for a row without headers; ``None`` where no row has headers.
-        payloads: the payloads, compressed already.
-        ids: ``Nats-Msg-Id`` of each row, or ``None`` where no row has one.
+        blocks: header blocks, empty for a row without headers; ``None`` if no row has headers.
+        payloads: the payloads, already compressed.
+        ids: ``Nats-Msg-Id`` of each row, or ``None`` if no row has one.
     """
 
     numbers: Int64s
@@ -57,7 +58,7 @@ class Rows:
         return len(self.numbers)
 
     def slice(self, start: int, stop: int) -> Rows:
-        """Rows ``start`` to ``stop`` (exclusive), without copying."""
+        """Return rows ``start`` to ``stop`` (exclusive), without copying."""
         count = stop - start
         return Rows(
             self.numbers[start:stop],
@@ -68,7 +69,7 @@ class Rows:
         )
 
     def where(self, mask: np.typing.NDArray[np.bool_]) -> Rows:
-        """The rows that the mask takes."""
+        """Return the rows whose mask is true."""
         if mask.all():
             return self
         taken = pa.array(mask)
@@ -81,31 +82,31 @@ class Rows:
         )
 
     def with_blocks(self, blocks: pa.BinaryArray) -> Rows:
-        """The same rows with other header blocks."""
+        """Return the same rows with other header blocks."""
         return replace(self, blocks=blocks)
 
     def sizes(self) -> Int64s:
-        """Bytes of headers and payload of each row, which is what ``max_payload`` bounds."""
+        """Return the bytes of each row's headers and payload, which ``max_payload`` limits."""
         sizes: Int64s = _lengths(self.payloads)
         return sizes if self.blocks is None else sizes + _lengths(self.blocks)
 
-    def pieces(self, most_rows: int = PIECE_ROWS, most_bytes: int = PIECE_BYTES) -> Iterator[Rows]:
-        """The rows in pieces that are worth a send; one row may be larger than ``most_bytes``."""
+    def chunks(self, max_rows: int = CHUNK_ROWS, max_bytes: int = CHUNK_BYTES) -> Iterator[Rows]:
+        """Yield the rows in chunks; a single row may be larger than ``max_bytes``."""
         ends = np.cumsum(self.sizes() + _lengths(self.subjects))
         start = 0
         while start < len(self):
             before = int(ends[start - 1]) if start else 0
-            fitting = int(np.searchsorted(ends, before + most_bytes, "right"))
-            stop = min(max(fitting, start + 1), start + most_rows)
+            fitting = int(np.searchsorted(ends, before + max_bytes, "right"))
+            stop = min(max(fitting, start + 1), start + max_rows)
             yield self.slice(start, stop)
             start = stop
 
 
 class RowMaker:
-    """Makes `Rows` out of a task's record batches, numbering them.
+    """Converts a task's record batches to `Rows`, and numbers them.
 
     Attributes:
-        count: rows so far.
+        count: number of rows so far.
     """
 
     def __init__(
@@ -116,55 +117,54 @@ class RowMaker:
         id_prefix: str | None,
         stream: str | None = None,
     ) -> None:
-        """Make rows of one task.
-
+        """
         Args:
-            id_prefix: what an id is made of, with the row's number, for rows without ``msgId``;
-                ``None`` where such rows get no id.
-            stream: the one that may store the rows; ``None`` for any.
+            id_prefix: prefix of the row's number in the id of a row without ``msgId``; ``None`` if
+                such rows get no id.
+            stream: the only stream that may store the rows; ``None`` for any.
         """
         self._columns = columns
         self._default_subject = default_subject
         self._compression = compression
         self._id_prefix = id_prefix
         self._stream = stream
-        self._ids_told = False
+        self._warned_of_ids = False
         self.count = 0
 
     def rows(self, batch: pa.RecordBatch) -> Rows:
-        """The batch's messages.
+        """Return the batch's messages.
 
-        Raises ``PublishError`` that names the subject or row for what cannot be published.
+        Raises ``PublishError`` that names the subject or number of a row that cannot be published.
         """
         columns, count = self._columns, batch.num_rows
         numbers = np.arange(self.count, self.count + count)
         subjects = self._subjects(batch, numbers)
         ids = self._ids(batch, numbers)
         headers = None if columns.headers is None else batch.column(columns.headers)
-        self._tell_copied_ids(headers)
+        self._warn_about_copied_ids(headers)
         blocks = header_blocks(headers, ids, subjects, self._stream)
         payloads = batch.column(columns.payload).cast(pa.binary())
         payloads = compress(pc.fill_null(payloads, b""), self._compression)
         self.count += count
         return Rows(numbers, subjects, blocks, payloads, ids)
 
-    def _tell_copied_ids(self, headers: pa.MapArray | None) -> None:
-        """Once, where an id that the user may count on is not sent."""
-        if headers is None or self._columns.msg_id is not None or self._ids_told:
+    def _warn_about_copied_ids(self, headers: pa.MapArray | None) -> None:
+        """Warn once per task if ids in the headers, which are not sent, may be needed."""
+        if headers is None or self._columns.msg_id is not None or self._warned_of_ids:
             return
-        if has_ids(headers):
-            self._ids_told = True
+        if has_msg_ids(headers):
+            self._warned_of_ids = True
             _log.warning(
-                "the column 'headers' carries %s, which is not sent on: rows that share an id "
-                "would be stored once; to have the stream drop rows by it, put it into a column "
-                "msgId: headers['%s'][0]",
+                "the column 'headers' contains %s, which the sink does not send, because rows that "
+                "share an id would be stored once; to have the stream drop duplicates by this id, "
+                "put it into a column msgId: headers['%s'][0]",
                 MSG_ID,
                 MSG_ID,
             )
 
     def _subjects(self, batch: pa.RecordBatch, numbers: Int64s) -> pa.StringArray:
         if self._columns.subject is None:
-            return _checked(
+            return _checked_subjects(
                 pa.repeat(pa.scalar(self._default_subject, pa.string()), len(numbers)), 1
             )
         subjects = batch.column(self._columns.subject).cast(pa.string())
@@ -176,7 +176,7 @@ class RowMaker:
                 f"row {numbers[row]} of its task has no subject: fill the column 'subject', or set "
                 "nats.sink.subject to the subject of rows without one"
             )
-        return _checked(subjects, len(subjects))
+        return _checked_subjects(subjects, len(subjects))
 
     def _ids(self, batch: pa.RecordBatch, numbers: Int64s) -> pa.StringArray | None:
         given = None
@@ -190,8 +190,8 @@ class RowMaker:
         return own if given is None else pc.coalesce(given, own)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Rows that follow each other as one."""
+def concat_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, in order."""
     blocks: pa.BinaryArray | None = None
     if any(each.blocks is not None for each in parts):
         blocks = pa.concat_arrays(
@@ -213,7 +213,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 def check_sizes(rows: Rows, max_payload: int) -> None:
-    """Raises ``PublishError`` that names the subject of a row past the server's ``max_payload``."""
+    """Raise ``PublishError`` that names the subject of a row above the server's ``max_payload``."""
     sizes = rows.sizes()
     large = np.flatnonzero(sizes > max_payload)
     if max_payload > 0 and len(large):
@@ -223,36 +223,35 @@ def check_sizes(rows: Rows, max_payload: int) -> None:
         largest = max(0, max_payload - headers)
         raise PublishError(
             f"subject {rows.subjects[row].as_py()!r}: the message has {sizes[row]} bytes, headers "
-            f"included, and the server takes {max_payload} (max_payload): the headers need "
-            f"{headers} bytes{_of_id(rows, row)}, which leaves {largest} for the payload of "
-            f"{payload}; make it smaller, compress it with nats.payload.compression, or raise the "
-            "server's limit"
+            f"included, but the server's max_payload is {max_payload}: the headers need "
+            f"{headers} bytes{_including_id(rows, row)}, which leaves {largest} for the payload of "
+            f"{payload}; make it smaller, compress it with nats.payload.compression, or raise "
+            "max_payload"
         )
 
 
-def _of_id(rows: Rows, row: int) -> str:
+def _including_id(rows: Rows, row: int) -> str:
     message_id = None if rows.ids is None else rows.ids[row].as_py()
-    return f", {MSG_ID}: {message_id} among them" if message_id else ""
+    return f" (including {MSG_ID}: {message_id})" if message_id else ""
 
 
-def _checked(subjects: pa.StringArray, look_at: int) -> pa.StringArray:
-    """The subjects, the first ``look_at`` of which are checked."""
-    some = subjects.slice(0, look_at)
+def _checked_subjects(subjects: pa.StringArray, count: int) -> pa.StringArray:
+    """Return the subjects. Raise ``PublishError`` if one of the first ``count`` is invalid."""
+    some = subjects.slice(0, count)
     good = pc.and_(
         pc.and_(
             pc.match_substring_regex(some, _SUBJECT),
             pc.invert(pc.match_substring_regex(some, _WILDCARD)),
         ),
-        pc.less_equal(pc.binary_length(some), _LONGEST_SUBJECT),
+        pc.less_equal(pc.binary_length(some), _MAX_SUBJECT_BYTES),
     )
     wrong = np.flatnonzero(~bools(good))
     if len(wrong):
         subject = some[int(wrong[0])].as_py()
         shown = subject if len(subject) < 100 else subject[:100] + "..."
         raise PublishError(
-            f"subject {shown!r} cannot be published to: it must be tokens joined by single dots, "
-            f"without white space, control characters and wildcards, of up to {_LONGEST_SUBJECT} "
-            "bytes"
+            f"subject {shown!r} cannot be published to: use tokens joined by single dots, without "
+            f"whitespace, control characters and wildcards, up to {_MAX_SUBJECT_BYTES} bytes in all"
         )
     return subjects
 

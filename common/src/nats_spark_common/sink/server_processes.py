@@ -1,8 +1,8 @@
-"""Which server processes hold a stream: a process that restarts forgets message ids.
+"""The ids of server processes, which show whether a stream's leader has restarted.
 
-A server keeps the ids of a stream's duplicate window in memory. After a restart it takes them from
-the messages that are still stored, so the id of a message that was consumed, deleted or overwritten
-is lost. A process has an id of its own, which every server of a cluster tells its users.
+A server keeps the ids of a stream's duplicate window in memory. After a restart it restores them
+from stored messages, so the ids of messages that were consumed, deleted or overwritten are lost.
+Each server process has a unique id, which it reports to users of any account.
 
 Source: NATS docs, "Monitoring" (account ``CONNZ`` over ``$SYS.REQ.ACCOUNT.PING``).
 """
@@ -23,22 +23,22 @@ from ..protocol.operations import Msg, header_status, parse
 _log = logging.getLogger(__name__)
 
 _PING = "$SYS.REQ.ACCOUNT.PING.CONNZ"
-#: Seconds for the first server to answer, and after each for the next: the far ones may be away.
+#: How long to wait for the first answer, and after each answer for the next, in seconds.
 _FIRST_ANSWER, _NEXT_ANSWER = 1.0, 0.2
 
 
 def process_ids(settings: NatsSettings, servers: Iterable[str]) -> dict[str, str]:
-    """The ids of the servers' present processes, by the servers' names.
+    """Return the ids of the servers' current processes, by server name.
 
-    A server that is away, or beyond a leaf node, is missing, and so are all if the user may not
-    ask.
+    A server that is down, or behind a leaf node, is missing. All are missing if the user may not
+    publish the request.
     """
     wanted = set(servers)
     try:
         with connection(settings) as link:
             return _collect(link, wanted) if wanted else {}
     except (NatsSparkError, ValueError, LookupError) as error:
-        _log.info("servers %s do not tell their ids: %s", ", ".join(sorted(wanted)), error)
+        _log.info("requesting ids of servers %s failed: %s", ", ".join(sorted(wanted)), error)
         return {}
 
 
@@ -61,6 +61,7 @@ def _collect(link: Connection, wanted: set[str]) -> dict[str, str]:
                 elif event.subject == inbox:  # no responders
                     return {}
     except TimeoutExpiredError as error:
-        _log.info("servers %s: %s", ", ".join(sorted(wanted - found.keys())), error)
+        missing = ", ".join(sorted(wanted - found.keys()))
+        _log.info("servers %s did not report their ids: %s", missing, error)
     link.busy = False
     return {name: found[name] for name in wanted & found.keys()}

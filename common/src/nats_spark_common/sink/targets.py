@@ -1,4 +1,4 @@
-"""Which stream takes a subject: asked once a stream, then told from the streams' own subjects."""
+"""Which stream has a subject: one look-up per stream, then matched with the streams' subjects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,92 +16,96 @@ from ..jetstream.api import StreamInfo
 from ..jetstream.requests import request_with_retry
 from ..options.settings import NatsSettings
 from ..protocol.subjects import matches_any
-from .arrays import bools
+from .arrays import Bools, bools
+
+#: Streams, each with a mask of the rows that it stores.
+StreamMasks = list[tuple[StreamInfo, Bools]]
 
 
 class Targets:
-    """The streams that rows go to; learns of them as subjects come up."""
+    """The streams that rows go to, looked up as their subjects occur."""
 
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
         self._known: list[StreamInfo] = []
         self._answered = False
 
-    def of(self, subjects: pa.StringArray) -> list[tuple[StreamInfo, npt.NDArray[np.bool_]]]:
-        """The streams that take the subjects, each with a mask of the rows that it takes.
+    def of(self, subjects: pa.StringArray) -> StreamMasks:
+        """Return the streams that have the subjects, each with a mask of its rows.
 
         Raises:
-            PublishError: a subject is taken by no stream.
-            AuthError: the user may not ask.
-            TimeoutExpiredError, ConnectError, ServerError: asking failed.
+            PublishError: no stream has a subject.
+            AuthError: the user may not send the request.
+            TimeoutExpiredError, ConnectError, ServerError: the request failed.
         """
-        open_rows = np.ones(len(subjects), bool)
+        unassigned = np.ones(len(subjects), bool)
         found = []
         for info in self._known:
-            mask = open_rows & taken_by(info.subjects, subjects)
+            mask = unassigned & stream_has(info.subjects, subjects)
             if mask.any():
                 found.append((info, mask))
-                open_rows &= ~mask
-        while open_rows.any():
-            subject = subjects[int(np.argmax(open_rows))].as_py()
+                unassigned &= ~mask
+        while unassigned.any():
+            subject = subjects[int(np.argmax(unassigned))].as_py()
             name = self._name_of(subject)
             if name is None:
                 raise no_stream(subject)
             stream = self.info(name)
             self._known.append(stream)
-            mask = open_rows & taken_by(stream.subjects, subjects)
+            mask = unassigned & stream_has(stream.subjects, subjects)
             if not mask.any():
                 raise PublishError(
-                    f"subject {subject!r}: stream {stream.name!r} takes it, but its subjects "
-                    f"{', '.join(stream.subjects)} do not name it: publish to the stream's own "
+                    f"subject {subject!r}: stream {stream.name!r} stores it, but its subjects "
+                    f"{', '.join(stream.subjects)} do not match it: publish to the stream's own "
                     "subjects"
                 )
             found.append((stream, mask))
-            open_rows &= ~mask
+            unassigned &= ~mask
         return found
 
     def exists(self, subject: str) -> bool:
-        """Whether any stream takes a subject. Raises as `of`."""
+        """Return whether any stream has a subject. Raises as `of`."""
         return self._name_of(subject) is not None
 
     def info(self, stream: str) -> StreamInfo:
-        """The stream as it is now. Raises ``StreamNotFoundError``, and as `of`."""
-        return StreamInfo.from_json(self._ask(f"STREAM.INFO.{stream}"))
+        """Return a stream's present state. Raises ``StreamNotFoundError``, and as `of`."""
+        return StreamInfo.from_json(self._request(f"STREAM.INFO.{stream}"))
 
     def _name_of(self, subject: str) -> str | None:
-        names = self._ask("STREAM.NAMES", {"subject": subject}).get("streams")
+        names = self._request("STREAM.NAMES", {"subject": subject}).get("streams")
         return names[0] if names else None
 
-    def _ask(self, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
-        # A JetStream that never answered is set up wrong; one that did is away for a moment.
+    def _request(self, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        # JetStream that never answered is not set up; JetStream that did is down for a moment.
         transient = AWAY if self._answered else UNREACHED
-        answer = request_with_retry(self._settings, call, request, transient)
+        answer = request_with_retry(self._settings, call, body, transient)
         self._answered = True
         return answer
 
 
 def no_stream(subject: str) -> PublishError:
-    """The error for a subject that no stream takes."""
+    """Return the error for a subject that no stream has."""
     return PublishError(
-        f"subject {subject!r}: no stream takes it: create one with this subject, add the subject "
-        "to a stream (nats stream edit --subjects), or set nats.sink.create.stream with "
-        "nats.stream.name and nats.stream.subjects; nats.sink.mode=best-effort publishes without "
-        "a stream"
+        f"subject {subject!r}: no stream has this subject: create one, add the subject to a stream "
+        "(nats stream edit --subjects), or set nats.sink.create.stream with nats.stream.name and "
+        "nats.stream.subjects; nats.sink.mode=best-effort publishes without a stream"
     )
 
 
-def taken_by(filters: tuple[str, ...], subjects: pa.StringArray) -> npt.NDArray[np.bool_]:
-    """Which of the subjects the subjects of a stream, which may hold wildcards, take."""
+def stream_has(stream_subjects: tuple[str, ...], subjects: pa.StringArray) -> Bools:
+    """Return a mask of the subjects that match a stream's subjects, which may have wildcards."""
     try:
-        mask = pc.match_substring_regex(subjects, _pattern(filters))
-    except pa.ArrowInvalid:  # so many subjects that the pattern is too large
-        mask = pa.array([matches_any(filters, each) for each in subjects.to_pylist()], pa.bool_())
+        mask = pc.match_substring_regex(subjects, _pattern(stream_subjects))
+    except pa.ArrowInvalid:  # the stream has so many subjects that the pattern is too large
+        mask = pa.array(
+            [matches_any(stream_subjects, each) for each in subjects.to_pylist()], pa.bool_()
+        )
     return bools(mask)
 
 
 @functools.lru_cache(maxsize=64)
-def _pattern(filters: tuple[str, ...]) -> str:
-    return "^(?:" + "|".join(map(_expression, filters)) + ")$"
+def _pattern(stream_subjects: tuple[str, ...]) -> str:
+    return "^(?:" + "|".join(map(_expression, stream_subjects)) + ")$"
 
 
 def _expression(subject: str) -> str:

@@ -1,4 +1,4 @@
-"""What Spark calls: writers of streaming queries and of batches, and the work of one task."""
+"""The writers that Spark calls, for streaming queries and batches, and the work of one task."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from pyspark.sql.datasource import (
 
 from ..errors import NatsSparkError, PublishError
 from ..options.settings import NatsSettings
-from .atomic_batch import publish_atomically, require_room
+from .atomic_batch import publish_atomically, require_within_limit
 from .best_effort import BestEffort
 from .columns import MessageColumns
-from .ledger import Ledger, Parts, TaskId, forget
 from .publisher import Publisher
-from .rows import RowMaker, Rows, joined
-from .targets import Targets
+from .rows import RowMaker, Rows, concat_rows
+from .targets import StreamMasks, Targets
+from .task_id import TaskId
+from .task_record import TaskRecord, delete_records
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class Written(WriterCommitMessage):
-    """What a task tells the driver.
+    """The result of a task, for the driver.
 
     Attributes:
-        rows: how many it was given.
-        query: whose records it made, empty in modes that make none.
-        revision: of its record; 0 where it made none.
+        rows: number of rows that the task received.
+        query: the query of the task's record.
+        revision: revision of the task's record; 0 if it has none.
     """
 
     rows: int
@@ -44,7 +45,7 @@ class Written(WriterCommitMessage):
 
 
 class StreamWriter(DataSourceStreamArrowWriter):
-    """Writes the micro-batches of a query; Spark makes a new one for each batch and each commit."""
+    """Writes the micro-batches of a query; Spark creates one for each batch and each commit."""
 
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self._settings = settings
@@ -54,32 +55,32 @@ class StreamWriter(DataSourceStreamArrowWriter):
         context = _context()
         query = context.getLocalProperty("sql.streaming.queryId")
         batch = context.getLocalProperty("streaming.sql.batchId")
-        assert query, "Spark names the query to its tasks"
-        assert batch, "Spark names the batch to its tasks"
+        assert query, "Spark sets the query id for its tasks"
+        assert batch, "Spark sets the batch id for its tasks"
         task = TaskId(query, batch, context.partitionId())
         return write_task(self._settings, self._columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
-        """Forget the records of batches before this one, which Spark will not run again."""
-        begun = [each for each in messages if isinstance(each, Written) and each.revision]
-        if begun:
-            first = min(each.revision for each in begun)
-            _forget(self._settings, begun[0].query, first)
+        """Delete the records of earlier batches, which Spark will not run again."""
+        recorded = [each for each in messages if isinstance(each, Written) and each.revision]
+        if recorded:
+            first = min(each.revision for each in recorded)
+            _delete_records(self._settings, recorded[0].query, first)
 
     def abort(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
-        """Nothing to do: the batch will be run again, and finds its records."""
+        """Do nothing: Spark will run the batch again, which needs the records."""
 
 
 class BatchWriter(DataSourceArrowWriter):
-    """Writes one DataFrame; its tasks' retries are told from another write by an id of its own."""
+    """Writes one DataFrame; retries of its tasks share the id of the write."""
 
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self._settings = settings
         self._columns = columns
-        self._write = uuid.uuid4().hex
+        self._write_id = uuid.uuid4().hex
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        task = TaskId(self._write, "0", _context().partitionId())
+        task = TaskId(self._write_id, "0", _context().partitionId())
         return write_task(self._settings, self._columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
@@ -90,19 +91,20 @@ class BatchWriter(DataSourceArrowWriter):
 
     def _end(self) -> None:
         if self._settings.sink_mode == "exactly-once":
-            _forget(self._settings, self._write)
+            _delete_records(self._settings, self._write_id)
 
 
 def write_task(
     settings: NatsSettings, columns: MessageColumns, task: TaskId, batches: Iterator[pa.RecordBatch]
 ) -> Written:
-    """Publish all rows of a task, as the mode has it; every one is stored when this returns.
+    """Publish all rows of a task in the mode of ``settings``.
 
-    If ``settings`` name a stream, no other stores a row.
+    All rows are stored when this returns, except in mode best-effort. If ``settings`` name a
+    stream, no other stream stores a row.
 
     Raises:
-        PublishError: a row cannot be published, or the server refuses it.
-        FencedError, ReplayError: exactly-once, as `Ledger.admit`.
+        PublishError: a row cannot be published, or the server rejects it.
+        FencedError, ReplayError: exactly-once, as `TaskRecord.admit`.
         AuthError, ConnectError, TimeoutExpiredError, JetStreamUnavailableError: as named.
     """
     exact = settings.sink_mode == "exactly-once"
@@ -120,77 +122,91 @@ def write_task(
             sender.finish()
         return Written(maker.count)
     targets = Targets(settings)
-    ledger = None
+    record = None
     if exact:
-        ledger = Ledger(settings, task, targets, user_ids=columns.msg_id is not None)
-    if settings.sink_atomic:
-        _write_atomically(settings, maker, targets, ledger, batches)
-    else:
-        with Publisher(settings, targets, ledger) as publisher:
-            routes = _Routes(targets)
-            for batch in batches:
-                rows = maker.rows(batch)
-                if not len(rows):
-                    continue
-                if ledger:
-                    parts = targets.of(rows.subjects)
-                    rows = ledger.admit(rows, parts)
-                    publisher.publish(rows, fast=_takes_fast(parts))
-                else:
-                    publisher.publish(rows, fast=routes.fast(rows))
-            publisher.finish()
-    return Written(maker.count, task.query, ledger.revision if ledger else 0)
+        record = TaskRecord(settings, task, targets, user_ids=columns.msg_id is not None)
+    write = _write_atomically if settings.sink_atomic else _write_pipelined
+    write(settings, maker, targets, record, batches)
+    return Written(maker.count, task.query, record.revision if record else 0)
+
+
+def _write_pipelined(
+    settings: NatsSettings,
+    maker: RowMaker,
+    targets: Targets,
+    record: TaskRecord | None,
+    batches: Iterator[pa.RecordBatch],
+) -> None:
+    with Publisher(settings, targets, record) as publisher:
+        fast_check = _FastCheck(targets)
+        for batch in batches:
+            rows = maker.rows(batch)
+            if not len(rows):
+                continue
+            if record:
+                parts = targets.of(rows.subjects)
+                rows = record.admit(rows, parts)
+                publisher.publish(rows, fast=_allow_fast(parts))
+            else:
+                publisher.publish(rows, fast=fast_check.allows(rows))
+        publisher.finish()
 
 
 def _write_atomically(
     settings: NatsSettings,
     maker: RowMaker,
     targets: Targets,
-    ledger: Ledger | None,
+    record: TaskRecord | None,
     batches: Iterator[pa.RecordBatch],
 ) -> None:
     collected = []
     for batch in batches:
-        require_room(maker.count + batch.num_rows)
+        require_within_limit(maker.count + batch.num_rows)
         collected.append(maker.rows(batch))
-    rows = joined(collected)
+    rows = concat_rows(collected)
     if len(rows):
-        publish_atomically(settings, rows, targets, ledger)
+        publish_atomically(settings, rows, targets, record)
 
 
-class _Routes:
-    """Finds out whether rows can travel in fast batches; never an error if the user may not ask."""
+class _FastCheck:
+    """Looks up whether streams allow fast batches; none are used if that fails."""
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
-        self._asks = True
+        self._enabled = True
 
-    def fast(self, rows: Rows) -> bool:
-        if not self._asks:
+    def allows(self, rows: Rows) -> bool:
+        """Return whether the rows can be published in fast batches."""
+        if not self._enabled:
             return False
         try:
-            return _takes_fast(self._targets.of(rows.subjects))
+            return _allow_fast(self._targets.of(rows.subjects))
         except PublishError:
-            pass  # the server's own word counts: a mapping may lead the subject to a stream
+            pass  # publishing decides: a subject mapping may lead to a stream
         except NatsSparkError as error:
-            _log.info("publishing singly, because asking for the streams failed: %s", error)
-        self._asks = False
+            _log.info("looking up streams failed: %s; publishing without fast batches", error)
+        self._enabled = False
         return False
 
 
-def _takes_fast(parts: Parts) -> bool:
+def _allow_fast(parts: StreamMasks) -> bool:
     return len(parts) == 1 and parts[0][0].allow_batched
 
 
-def _forget(settings: NatsSettings, query: str, before: int | None = None) -> None:
-    """Remove records that nobody needs any more; the write itself is done, whatever comes of it."""
+def _delete_records(settings: NatsSettings, query: str, before: int | None = None) -> None:
+    """Delete records that are not needed any more; a failure does not fail the finished write."""
     try:
-        forget(settings, query, before)
+        delete_records(settings, query, before)
     except NatsSparkError as error:
-        _log.warning("records of %s stay in bucket %s: %s", query, settings.sink_bucket, error)
+        _log.warning(
+            "deleting records of query %s from bucket %s failed: %s; they remain there",
+            query,
+            settings.sink_bucket,
+            error,
+        )
 
 
 def _context() -> TaskContext:
     context = TaskContext.get()
-    assert context is not None, "runs in a task of Spark"
+    assert context is not None, "called in a Spark task"
     return context
