@@ -8,9 +8,9 @@ the orders. Exits with code 0 if each order was counted exactly once, and with 1
     NATS_URL=nats://localhost:4222 python examples/cluster/job.py     your server and a local Spark
 
 Environment, besides the ``NATS_…`` variables that set options (``NATS_URL``, ``NATS_FLAVOR``,
-``NATS_STORAGE_REPLICAS``, …): ``SPARK_MASTER`` (default local[2]), ``ORDERS`` (their number, default
-300,000) and ``CHECKPOINTS`` (a folder at the same path on driver and executors, default a temporary
-one).
+``NATS_STORAGE_REPLICAS``, …): ``SPARK_MASTER`` (default local[2]), ``ORDERS`` (the number of
+orders, default 300,000) and ``CHECKPOINTS`` (a folder at the same path on driver and executors,
+default a temporary one).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def prepare() -> None:
         except (APIError, nats.errors.Error, OSError, TimeoutError) as error:
             if time.monotonic() > deadline:
                 raise SystemExit(
-                    f"{URL}: no stream with {REPLICAS} replica(s) could be created in {READY_SECONDS} s: "
+                    f"{URL}: no stream of {REPLICAS} replica(s) after {READY_SECONDS} s: "
                     f"{error or type(error).__name__}"
                 ) from error
             await asyncio.sleep(0.5)

@@ -177,9 +177,7 @@ def read_back(spark: SparkSession, url: str) -> pa.Table:
     )
     stored, ids = messages.agg(f.count("*"), f.countDistinct("id")).head()
     if stored != ids:
-        raise SystemExit(
-            f"{stored - ids:,} of {stored:,} updates are duplicates in stream {DELAYS}"
-        )
+        raise SystemExit(f"stream {DELAYS}: {stored - ids:,} of {stored:,} updates are duplicates")
     out.print(f"    stream {DELAYS} holds {stored:,} updates, each exactly once")
     latest = messages.groupBy("delay.carrier", "delay.week").agg(
         f.max_by("delay", "streamSeq").alias("delay")
@@ -207,9 +205,7 @@ def main() -> None:
         work = Path(folder)
         asyncio.run(forget(url, DELAYS))
         publish_flights(url, table)
-        out.print(
-            "[bold]3[/] streaming the flights through Spark, and stopping the query in the middle"
-        )
+        out.print("[bold]3[/] streaming the flights through Spark; stopping the query halfway")
         spark = start_spark(work)
         first = run_query(spark, url, work, STOP_AFTER)
         out.print(f"    stopped after {first:,} flights")
