@@ -335,9 +335,9 @@ def test_a_dry_run_prints_the_configurations_and_creates_nothing(
     assert "nothing was created: 3 streams to create" in err
     create(run, stream, 2)
     for each in planned:
-        made = config(admin, each["name"])
-        made["metadata"] = {k: v for k, v in made["metadata"].items() if k[0] != "_"}
-        assert {field: made.get(field) for field in each} == each
+        found = config(admin, each["name"])
+        found["metadata"] = {k: v for k, v in found["metadata"].items() if k[0] != "_"}
+        assert {field: found.get(field) for field in each} == each
 
 
 def test_an_old_server_is_rejected(

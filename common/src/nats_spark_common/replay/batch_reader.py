@@ -88,7 +88,7 @@ class _PushFilters:
 
     Spark rejects a reader that implements ``pushFilters``, which it detects by ``__func__``, unless
     ``spark.sql.python.filterPushdown.enabled`` is set. This object has the ``__func__`` of the base
-    class, so Spark takes it for no implementation, and still calls it if push-down is on.
+    class, so Spark does not count it as an implementation, but calls it if push-down is on.
     """
 
     __func__ = staticmethod(DataSourceReader.pushFilters)

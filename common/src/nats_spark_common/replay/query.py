@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Query:
-    """Plans batches; holds a control connection: call `close`."""
+    """Plans batches; holds a control connection until `close`."""
 
     def __init__(self, settings: NatsSettings, strategy: Strategy) -> None:
         """Connect. Raises ``ConnectError``, ``AuthError``, ``OptionError``."""
@@ -72,7 +72,7 @@ class Query:
     def next(self, position: Offset, *, unlimited: bool) -> Offset:
         """Return the end of the next batch; ``position`` itself if there is none.
 
-        If there is none it first waits for ``nats.poll.interval``, because Spark polls at once.
+        If there is none it first waits for ``nats.poll.interval``, because Spark polls again at once.
 
         Raises:
             DataLossError: messages were lost, and ``nats.fail.on.data.loss`` is set.

@@ -42,7 +42,7 @@ class StreamStates(Closing):
         """Return the streams, all of which must exist and be readable.
 
         Raises:
-            StreamNotFoundError: a stream that the options name does not exist, or nothing matches.
+            StreamNotFoundError: a stream that the options name does not exist, or none matches.
             UnsupportedStreamError: a stream is a work queue.
         """
         self._names = None
