@@ -72,7 +72,7 @@ class Query:
     def next(self, position: Offset, *, unlimited: bool) -> Offset:
         """Return the end of the next batch; ``position`` itself if there is none.
 
-        If there is none it first waits for ``nats.poll.interval``, because Spark polls again at once.
+        If there is none, waits for ``nats.poll.interval`` first, because Spark polls again at once.
 
         Raises:
             DataLossError: messages were lost, and ``nats.fail.on.data.loss`` is set.
