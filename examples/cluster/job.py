@@ -2,14 +2,15 @@
 
 Publishes orders through Spark into a JetStream stream, sums them by country with a streaming query
 that reads the stream and writes each sum to another one, reads the sums back and compares them with
-what was ordered. Ends with code 0 if each order was counted exactly once, and with 1 if not.
+the orders. Exits with code 0 if each order was counted exactly once, and with 1 if not.
 
     docker compose build && docker compose run --rm job      three NATS servers and a Spark cluster
     NATS_URL=nats://localhost:4222 python examples/cluster/job.py     your server and a local Spark
 
-Environment, besides the ``NATS_…`` variables that stand for options (``NATS_URL``, ``NATS_FLAVOR``,
-``NATS_STORAGE_REPLICAS``, …): ``SPARK_MASTER`` (local[2]), ``ORDERS`` (how many: 300,000) and
-``CHECKPOINTS`` (a folder that driver and executors see at the same path: a temporary one).
+Environment, besides the ``NATS_…`` variables that set options (``NATS_URL``, ``NATS_FLAVOR``,
+``NATS_STORAGE_REPLICAS``, …): ``SPARK_MASTER`` (default local[2]), ``ORDERS`` (the number of
+orders, default 300,000) and ``CHECKPOINTS`` (a folder at the same path on driver and executors,
+default a temporary one).
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ READY_SECONDS = 90
 ORDERED = "NATS_SPARK_ORDERS-0"
 SOLD = "NATS_SPARK_SALES"
 
-# Each flavor takes what it needs, so the same query runs with every one of them.
+# Each flavor uses the options that it needs, so the same query runs with every flavor.
 SOURCE = {
     "nats.url": URL,
     "nats.stream.name": ORDERED,
     "nats.durable.name": "sales",  # balanced
-    "nats.stream.prefix": "NATS_SPARK_ORDERS",  # partitioned: NATS_SPARK_ORDERS-0 and no more
+    "nats.stream.prefix": "NATS_SPARK_ORDERS",  # partitioned: only NATS_SPARK_ORDERS-0
     "nats.num.partitions": "1",
     "nats.max.messages.per.trigger": str(BATCH),
 }
@@ -58,37 +59,37 @@ SINK = {
 
 
 async def prepare() -> None:
-    """Make the streams anew, as soon as the servers can.
+    """Recreate the streams, and retry until the servers are ready.
 
-    A cluster takes streams when its servers have found each other and have a leader, some seconds
-    after each of them answers: so this tries until then.
+    A cluster accepts streams only after its servers have connected and elected a leader, some
+    seconds after each of them answers.
     """
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
             client = await nats.connect(
-                URL.split(","), allow_reconnect=False, connect_timeout=5, error_cb=pass_over
+                URL.split(","), allow_reconnect=False, connect_timeout=5, error_cb=ignore
             )
             try:
-                await renew(client.jetstream())
+                await recreate(client.jetstream())
                 return
             finally:
                 await client.close()
         except (APIError, nats.errors.Error, OSError, TimeoutError) as error:
             if time.monotonic() > deadline:
                 raise SystemExit(
-                    f"{URL} gives no stream of {REPLICAS} replicas after {READY_SECONDS} s: "
+                    f"{URL}: no stream of {REPLICAS} replica(s) after {READY_SECONDS} s: "
                     f"{error or type(error).__name__}"
                 ) from error
             await asyncio.sleep(0.5)
 
 
-async def pass_over(error: Exception) -> None:
-    """nats-py would print each failed attempt with its traceback."""
+async def ignore(error: Exception) -> None:
+    """Ignore an error; by default nats-py prints each failed attempt with its traceback."""
 
 
-async def renew(jetstream: nats.js.JetStreamContext) -> None:
-    """Delete what an earlier run has left, and make the stream of orders."""
+async def recreate(jetstream: nats.js.JetStreamContext) -> None:
+    """Delete the streams of an earlier run, and create the stream of orders."""
     for stream in (ORDERED, SOLD):
         try:
             await jetstream.delete_stream(stream)
@@ -106,7 +107,7 @@ async def renew(jetstream: nats.js.JetStreamContext) -> None:
 
 
 def start_spark() -> SparkSession:
-    """On the cluster of ``SPARK_MASTER``, or in this process."""
+    """Start a session on the cluster of ``SPARK_MASTER``, or in this process."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return (
         SparkSession.builder.master(os.environ.get("SPARK_MASTER", "local[2]"))
@@ -120,7 +121,7 @@ def start_spark() -> SparkSession:
 
 
 def orders(spark: SparkSession) -> DataFrame:
-    """The orders: number, country and cents, the same with each run."""
+    """Return the orders (number, country and cents), the same in each run."""
     countries = f.array(*[f.lit(each) for each in ("at", "de", "fr", "it", "nl", "pl", "se")])
     return spark.range(1, ORDERS + 1).select(
         f.col("id").alias("number"),
@@ -130,7 +131,7 @@ def orders(spark: SparkSession) -> DataFrame:
 
 
 def publish(table: DataFrame) -> None:
-    """Write the orders as messages, each once, whatever happens to tasks and servers."""
+    """Write each order as one message, even if tasks or servers fail."""
     table.select(
         f.concat_ws(".", f.lit("orders"), "country").alias("subject"),
         f.to_json(f.struct("*")).alias("content"),
@@ -141,7 +142,7 @@ def publish(table: DataFrame) -> None:
 
 
 def totals(table: DataFrame) -> DataFrame:
-    """How many orders each country has, for how much, and the sum of their numbers."""
+    """Return the count of orders per country, the sum of cents and the sum of order numbers."""
     return table.groupBy("country").agg(
         f.count("*").alias("orders"),
         f.sum("cents").alias("cents"),
@@ -150,7 +151,7 @@ def totals(table: DataFrame) -> DataFrame:
 
 
 def count(spark: SparkSession, checkpoint: str) -> None:
-    """The query: read orders, total them, and write each total whenever it changes."""
+    """Run the query: read orders, sum them, and write each total when it changes."""
     messages = spark.readStream.format("nats").options(**SOURCE).load()
     order = f.from_json(
         f.col("content").cast("string"), "number long, country string, cents long"
@@ -179,10 +180,10 @@ def count(spark: SparkSession, checkpoint: str) -> None:
 
 
 def sales(spark: SparkSession) -> DataFrame:
-    """The last total of each country, read back from the stream."""
+    """Read the last total of each country back from the stream."""
     total = "country string, orders long, cents long, numbers long"
     return (
-        spark.read.format("nats-v2")  # one stream by its name, whatever the flavor of the query
+        spark.read.format("nats-v2")  # reads one stream by its name, whatever the query's flavor
         .options(**{"nats.url": URL, "nats.stream.name": SOLD})
         .load()
         .select("streamSeq", f.from_json(f.col("content").cast("string"), total).alias("total"))
@@ -195,7 +196,7 @@ def sales(spark: SparkSession) -> DataFrame:
 def main() -> int:
     began = time.monotonic()
     asyncio.run(prepare())
-    say(f"made stream {ORDERED} with {REPLICAS} replica(s) at {URL}")
+    say(f"created stream {ORDERED} with {REPLICAS} replica(s) at {URL}")
     spark = start_spark()
     say(f"Spark {spark.version} at {spark.sparkContext.master}, flavor {FLAVOR}")
     table = orders(spark)
@@ -210,7 +211,7 @@ def main() -> int:
     same = counted.collect() == totals(table).orderBy("country").collect()
     spark.stop()
     if not same:
-        say("✗ orders were lost or counted twice: the totals are not those of what was published")
+        say("✗ orders were lost or counted twice: the totals differ from the published orders")
         return 1
     say(f"✓ each of {ORDERS:,} orders was counted exactly once ({time.monotonic() - began:.0f} s)")
     return 0

@@ -1,4 +1,4 @@
-"""The demo's plot: mean delay by week of the busiest airlines."""
+"""The demo's plot: mean delay of the busiest airlines by week."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 6
 
 
 def save(statistics: pa.Table, names: dict[str, str], path: Path) -> Path:
-    """Draw week, carrier, flights, departed and delay; return where it was saved."""
+    """Plot the statistics (week, carrier, flights, departed, delay); return the file's path."""
     totals = statistics.group_by("carrier").aggregate([("flights", "sum")])
     busiest = totals.sort_by([("flights_sum", "descending")])["carrier"].to_pylist()[:_SHOWN]
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")

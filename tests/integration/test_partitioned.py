@@ -1,4 +1,4 @@
-"""The partitioned flavor: a task for each stream, and the streams' number."""
+"""The partitioned flavor: one task for each stream, and the number of streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nats_spark_common import (
     UnsupportedStreamError,
 )
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.replay import stream_states as asking
+from nats_spark_common.replay import stream_states
 from pyspark_nats_partitioned import DefaultSource
 
 from .._support.admin import Admin
@@ -31,13 +31,13 @@ Offset = dict[str, Any]
 
 
 @pytest.fixture
-def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query looks for streams that have joined whenever it asks for its streams."""
-    monkeypatch.setattr(asking, "DISCOVERY_INTERVAL", 0.0)
+def discovers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a query search for new streams with each request."""
+    monkeypatch.setattr(stream_states, "DISCOVERY_INTERVAL", 0.0)
 
 
 def batches(driver: Driver, position: Offset) -> Iterator[tuple[Offset, list[list[int]]]]:
-    """Batch after batch until nothing is left: its end, and the sequences of each task."""
+    """Return the end and the sequences of each task, batch after batch until nothing is left."""
     while True:
         end = driver.latest(position)
         if end == position:
@@ -48,7 +48,7 @@ def batches(driver: Driver, position: Offset) -> Iterator[tuple[Offset, list[lis
 
 @contextmanager
 def a_checkpoint_of(server: EmbeddedServer, prefix: str, **short: str) -> Iterator[Offset]:
-    """The offset of a first batch that took everything."""
+    """Give the offset of a first batch that took everything."""
     with start(server.url, prefix, **short) as driver:
         yield driver.latest(driver.initial())
 
@@ -64,7 +64,7 @@ def test_partition_i_of_every_batch_is_stream_i_in_order(
         position = begun
         for end, tasks in batches(driver, begun):
             shares = driver.reader.partitions(position, end)
-            assert [s.spans[0].stream if s.spans else None for s in shares] in (
+            assert [s.ranges[0].stream if s.ranges else None for s in shares] in (
                 [f"{stream}-0", None, f"{stream}-2"],
                 [None, None, f"{stream}-2"],
             )
@@ -163,22 +163,22 @@ def test_a_start_can_be_given_for_one_stream(
         assert [numbers(rows) for rows in tasks] == [[], [4]]
 
 
-# Which streams there are.
+# Which streams are read.
 
 
-def test_without_a_prefix_it_says_which_option_is_missing(nats_server: EmbeddedServer) -> None:
+def test_without_a_prefix_the_error_names_the_missing_option(nats_server: EmbeddedServer) -> None:
     with pytest.raises(OptionError, match=r"nats\.stream\.prefix"):
         DefaultSource(options(nats_server.url, stream_name="S")).schema()
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "three", "1.5", "10001"])
-def test_a_wrong_number_of_partitions_is_refused(nats_server: EmbeddedServer, count: str) -> None:
+def test_a_wrong_number_of_partitions_is_rejected(nats_server: EmbeddedServer, count: str) -> None:
     with pytest.raises(OptionError, match=rf"partitions='{count}'.*from 1 to 10000, or auto"):
         start(nats_server.url, "P", num_partitions=count)
 
 
 @pytest.mark.parametrize("prefix", ["a.b", "a b", "a>", " "])
-def test_a_prefix_that_no_stream_can_have_is_refused(
+def test_a_prefix_that_no_stream_can_have_is_rejected(
     nats_server: EmbeddedServer, prefix: str
 ) -> None:
     with pytest.raises(OptionError, match=r"nats\.stream\.prefix="):
@@ -186,7 +186,7 @@ def test_a_prefix_that_no_stream_can_have_is_refused(
 
 
 @pytest.mark.parametrize("count", ["auto", "4"])
-def test_a_gap_in_the_numbers_is_refused_with_what_there_is(
+def test_a_gap_in_the_numbers_is_rejected_with_the_existing_streams(
     server: EmbeddedServer, server_admin: Admin, stream: str, count: str
 ) -> None:
     for i in (0, 1, 3):
@@ -199,7 +199,7 @@ def test_a_gap_in_the_numbers_is_refused_with_what_there_is(
         source.schema()
 
 
-def test_a_stream_that_is_missing_at_the_end_is_refused(
+def test_a_stream_that_is_missing_at_the_end_is_rejected(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     make_streams(server_admin, stream, [0, 0])
@@ -210,15 +210,13 @@ def test_a_stream_that_is_missing_at_the_end_is_refused(
         source.schema()
 
 
-def test_no_stream_at_all_is_refused(nats_server: EmbeddedServer, stream: str) -> None:
+def test_no_stream_at_all_is_rejected(nats_server: EmbeddedServer, stream: str) -> None:
     source = DefaultSource(options(nats_server.url, stream_prefix=stream))
     with pytest.raises(StreamNotFoundError, match=rf"{stream}-0 missing, none found"):
         source.schema()
 
 
-def test_names_that_only_look_alike_are_left_alone(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
+def test_similar_names_are_not_read(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
     make_streams(admin, stream, [1, 1])
     for other in (
         f"{stream}-20240501",
@@ -240,17 +238,17 @@ def test_streams_beyond_the_number_are_named_in_a_warning(
     with caplog.at_level(logging.WARNING), start(nats_server.url, stream, num_partitions="2") as d:
         begun = d.initial()
         assert [len(rows) for rows in d.tasks(begun, d.latest(begun))] == [3, 3]
-    assert f"{stream}-2 lie beyond nats.num.partitions=2" in caplog.text
+    assert f"streams beyond nats.num.partitions=2 are not read: {stream}-2" in caplog.text
 
 
-def test_a_work_queue_is_refused(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
+def test_a_work_queue_is_rejected(nats_server: EmbeddedServer, admin: Admin, stream: str) -> None:
     make_streams(admin, stream, [1], retention="workqueue")
     with pytest.raises(UnsupportedStreamError, match="nats-balanced"):
         DefaultSource(options(nats_server.url, stream_prefix=stream)).schema()
 
 
-@pytest.mark.usefixtures("looks_at_once")
-def test_auto_picks_up_streams_that_join_between_batches(
+@pytest.mark.usefixtures("discovers_at_once")
+def test_auto_reads_streams_that_join_between_batches(
     server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     make_streams(server_admin, stream, [5])
@@ -264,7 +262,7 @@ def test_auto_picks_up_streams_that_join_between_batches(
     assert tasks == [[], [1, 2, 3, 4]]
 
 
-@pytest.mark.usefixtures("looks_at_once")
+@pytest.mark.usefixtures("discovers_at_once")
 def test_auto_waits_for_the_numbers_before_a_stream_that_joins(
     nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -274,31 +272,31 @@ def test_auto_waits_for_the_numbers_before_a_stream_that_joins(
         admin.create_stream(f"{stream}-2")
         admin.fill(f"{stream}-2", 2)
         assert driver.latest(position) == position
-        assert f"{stream}-2 wait for the numbers before them" in caplog.text
+        assert f"streams after a gap in the numbers are not read yet: {stream}-2" in caplog.text
         admin.create_stream(f"{stream}-1")
         end = driver.latest(position)
         assert [len(rows) for rows in driver.tasks(position, end)] == [0, 0, 2]
 
 
-# The number of streams, and the streams themselves, against a checkpoint.
+# Streams that do not match the checkpoint.
 
 
 @pytest.mark.parametrize("count", ["2", "4"])
-def test_another_number_than_the_checkpoints_is_refused(
+def test_another_number_than_the_checkpoints_is_rejected(
     server: EmbeddedServer, server_admin: Admin, stream: str, count: str
 ) -> None:
     make_streams(server_admin, stream, [2, 2, 2, 2])
-    words = rf"nats\.num\.partitions={count}, but the checkpoint is of 3 streams.*'auto'"
+    words = rf"nats\.num\.partitions={count}, but the checkpoint has 3 streams.*'auto'"
     with a_checkpoint_of(server, stream, num_partitions="3") as position:
         pass
     with start(server.url, stream, num_partitions=count) as driver:
         with pytest.raises(OptionError, match=words):
             driver.latest(position)
-        with pytest.raises(OptionError, match=words):  # what Spark asks when it replays a batch
+        with pytest.raises(OptionError, match=words):  # Spark calls this to replay a batch
             driver.reader.partitions(position, position)
 
 
-def test_auto_goes_on_from_a_checkpoint_with_fewer_streams(
+def test_auto_continues_from_a_checkpoint_with_fewer_streams(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_streams(admin, stream, [2, 2, 2, 2])
@@ -309,7 +307,7 @@ def test_auto_goes_on_from_a_checkpoint_with_fewer_streams(
         assert [numbers(rows) for rows in driver.tasks(position, end)] == [[], [], [], [1, 2]]
 
 
-def test_another_prefix_than_the_checkpoints_is_refused(
+def test_another_prefix_than_the_checkpoints_is_rejected(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_streams(admin, stream, [1])
@@ -319,13 +317,13 @@ def test_another_prefix_than_the_checkpoints_is_refused(
     with (
         start(nats_server.url, f"{stream}x") as driver,
         pytest.raises(
-            OptionError, match=rf"nats\.stream\.prefix={stream}x.*of stream '{stream}-0'"
+            OptionError, match=rf"nats\.stream\.prefix={stream}x does not match stream '{stream}-0'"
         ),
     ):
         driver.latest(position)
 
 
-@pytest.mark.usefixtures("looks_at_once")
+@pytest.mark.usefixtures("discovers_at_once")
 @pytest.mark.parametrize("count", ["auto", "3"])
 def test_a_stream_that_vanishes_is_data_loss(
     server: EmbeddedServer, server_admin: Admin, stream: str, count: str
@@ -338,7 +336,7 @@ def test_a_stream_that_vanishes_is_data_loss(
             driver.latest(position)
 
 
-@pytest.mark.usefixtures("looks_at_once")
+@pytest.mark.usefixtures("discovers_at_once")
 def test_with_loss_allowed_the_other_streams_keep_their_tasks(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
@@ -369,7 +367,7 @@ def test_with_loss_allowed_a_lost_stream_may_come_back(
         assert [numbers(rows) for rows in again.tasks(position, end)] == [[], [1, 2, 3]]
 
 
-def test_with_loss_allowed_a_query_to_the_present_end_keeps_streams_behind_a_lost_one(
+def test_with_loss_allowed_an_available_now_query_keeps_streams_after_a_lost_one(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_streams(admin, stream, [2, 2, 2])
@@ -416,7 +414,7 @@ def test_with_loss_allowed_one_recreated_stream_is_read_from_its_head(
         assert [numbers(rows) for rows in driver.tasks(position, end)] == [[5], [1, 2]]
 
 
-def test_what_limits_removed_before_it_was_read_fails_the_query(
+def test_messages_removed_by_limits_before_they_were_read_fail_the_query(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
     make_streams(admin, stream, [4, 4])

@@ -25,7 +25,7 @@ def source(spark: SparkSession, url: str, prefix: str, **short: str) -> DataFram
     return spark.readStream.format("nats-partitioned").options(**given).load()
 
 
-def test_a_restarted_query_goes_on_in_each_stream(
+def test_a_restarted_query_continues_in_each_stream(
     spark: SparkSession, server: EmbeddedServer, server_admin: Admin, stream: str, table: Table
 ) -> None:
     make_streams(server_admin, stream, [40, 0, 500])
@@ -37,7 +37,7 @@ def test_a_restarted_query_goes_on_in_each_stream(
     assert table.seqs(spark) == sorted([*range(1, 51), *range(1, 11), *range(1, 511)])
 
 
-def test_an_available_now_query_leaves_what_comes_after_its_start(
+def test_an_available_now_query_leaves_messages_stored_after_its_start(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
 ) -> None:
     make_streams(admin, stream, [5, 5])
@@ -88,7 +88,7 @@ def test_workers_keep_their_connections_from_batch_to_batch(
         writer.option("checkpointLocation", str(tmp_path)).start().awaitTermination()
         own.close()
     assert len(connections) == 10
-    # A worker that Spark started late may add its own; each batch of each stream does not.
+    # A worker that Spark starts late may add a connection, but batches must not.
     assert connections[-1] - connections[0] <= 2
 
 
@@ -97,13 +97,13 @@ def test_another_number_of_partitions_fails_a_query_that_has_a_checkpoint(
 ) -> None:
     make_streams(admin, stream, [5, 5, 5])
     table.run(source(spark, nats_server.url, stream, num_partitions="2"))
-    with pytest.raises(StreamingQueryException, match=r"partitions=3, but the checkpoint is of 2"):
+    with pytest.raises(StreamingQueryException, match=r"partitions=3, but the checkpoint has 2"):
         table.run(source(spark, nats_server.url, stream, num_partitions="3"))
     table.run(source(spark, nats_server.url, stream, num_partitions="auto"))
     assert table.seqs(spark) == sorted([1, 2, 3, 4, 5] * 3)
 
 
-def test_a_set_made_by_the_command_keeps_the_order_of_each_key_over_restarts(
+def test_a_set_created_by_the_command_keeps_the_order_of_each_key_over_restarts(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
 ) -> None:
     subject = f"{stream.lower()}.*.>"
@@ -134,11 +134,11 @@ def test_a_set_made_by_the_command_keeps_the_order_of_each_key_over_restarts(
 
 
 def _have_stored(admin: Admin, prefix: str, streams: int, messages: int) -> bool:
-    """Whether the streams hold so many messages together."""
+    """Return whether the streams hold this many messages in total."""
     return sum(admin.info(f"{prefix}-{i}").state.messages for i in range(streams)) == messages
 
 
-def test_a_running_query_picks_up_a_stream_that_joins(
+def test_a_running_query_reads_a_stream_that_joins(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
 ) -> None:
     make_streams(admin, stream, [5])

@@ -1,4 +1,4 @@
-"""``nats-spark partitions``: what it makes, shows and deletes, and what it refuses to touch."""
+"""``nats-spark partitions``: what it creates, shows and deletes, and what it does not touch."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .._support.writing import write
 
 Run = Callable[..., tuple[int, str, str]]
 
-# Account C: one user may do all, another may not make or delete streams with certain names.
-# Account LIMITED holds two streams, account NONE has no JetStream.
+# Account C: one user may do everything, another may not create or delete certain streams.
+# Account LIMITED can have two streams, account NONE has no JetStream.
 ACCOUNTS = """
 accounts {
   C: {
@@ -51,8 +51,8 @@ def run(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
-    """Runs ``nats-spark partitions`` in this process; gives exit code, stdout and stderr."""
-    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
+    """Run ``nats-spark partitions`` in this process; return exit code, stdout and stderr."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # no terminal
 
     def run(*arguments: str, url: str = nats_server.url) -> tuple[int, str, str]:
         code = main(["partitions", *arguments, "-s", url])
@@ -64,7 +64,7 @@ def run(
 
 @pytest.fixture
 def fails(run: Run) -> Callable[..., str]:
-    """Runs a command that must fail, and gives the one line that says why."""
+    """Run a command that must fail; return its one line of error."""
 
     def fails(*arguments: str, code: int = 1, **where: str) -> str:
         got, out, err = run(*arguments, **where)
@@ -84,7 +84,7 @@ def accounts() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def account_admin(accounts: EmbeddedServer) -> Iterator[Admin]:
-    """nats-py as the user who may do all."""
+    """Connect nats-py as the user who may do everything."""
     admin = Admin(as_user(accounts, "all"))
     yield admin
     admin.close()
@@ -95,7 +95,7 @@ def as_user(server: EmbeddedServer, user: str) -> str:
 
 
 def create(run: Run, prefix: str, count: int = 3, *more: str, **where: str) -> str:
-    """Make a set of ``<prefix>.*.>``; gives what the command prints."""
+    """Create a set of ``<prefix>.*.>``; return what the command prints."""
     arguments = ("--subject", f"{prefix}.*.>", "--partitions", str(count))
     code, out, err = run("create", prefix, *arguments, *more, **where)
     assert (code, err) == (0, "")
@@ -108,7 +108,7 @@ def names(admin: Admin, prefix: str = "") -> list[str]:
 
 
 def wait_for(admin: Admin, prefix: str, messages: int, count: int = 3) -> None:
-    """Until the partitions hold so many messages together."""
+    """Wait until the partitions hold this many messages in total."""
     streams = [f"{prefix}-{i}" for i in range(count)]
     wait_until(lambda: sum(admin.info(s).state.messages for s in streams) == messages)
 
@@ -122,7 +122,7 @@ def config(admin: Admin, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_key_lands_in_one_partition_in_order_under_its_own_subjects(
+def test_a_key_is_in_one_partition_in_order_under_its_own_subjects(
     run: Run, admin: Admin, stream: str, count: int
 ) -> None:
     create(run, stream, count)
@@ -152,7 +152,7 @@ def test_a_key_of_several_wildcards(run: Run, admin: Admin, stream: str) -> None
             assert transforms.partition(3, [c, a]) == number
 
 
-def test_a_subject_without_a_single_wildcard_is_divided_by_the_whole_of_it(
+def test_a_subject_without_a_token_wildcard_is_divided_by_the_whole_subject(
     run: Run, admin: Admin, stream: str
 ) -> None:
     assert run("create", stream, "--subject", f"{stream}.>", "--partitions", "3")[0] == 0
@@ -164,7 +164,7 @@ def test_a_subject_without_a_single_wildcard_is_divided_by_the_whole_of_it(
     assert sum(map(len, found)) == 40
 
 
-def test_headers_survive_and_the_server_adds_where_a_message_comes_from(
+def test_headers_are_kept_and_the_server_adds_the_source_of_a_message(
     run: Run, admin: Admin, stream: str
 ) -> None:
     create(run, stream, 1)
@@ -173,10 +173,10 @@ def test_headers_survive_and_the_server_adds_where_a_message_comes_from(
     [stored] = admin.read_all(f"{stream}-0")
     assert stored.headers is not None
     assert stored.headers.pop("Nats-Stream-Source").startswith(f"{stream}-ingest 1 ")
-    assert stored.headers == {"A": "b"}  # what was expected has done its work
+    assert stored.headers == {"A": "b"}  # the ingest stream has checked it
 
 
-def test_what_the_ingest_stream_drops_as_a_repeat_comes_once_and_nothing_else_is_dropped(
+def test_only_duplicates_of_the_ingest_stream_are_dropped(
     run: Run, admin: Admin, stream: str
 ) -> None:
     create(run, stream, 1)
@@ -203,26 +203,26 @@ def test_the_sink_writes_fast_batches_to_the_subject(
     rows = [{"subject": f"{stream}.k{i % 9}.x", "content": str(i).encode()} for i in range(3_000)]
     before = nats_server.statistics()["out_msgs"]
     assert write(options(nats_server.url), rows).rows == 3_000
-    assert nats_server.statistics()["out_msgs"] - before < 3_000  # no ack for each
+    assert nats_server.statistics()["out_msgs"] - before < 3_000  # fewer acks than rows
     wait_for(admin, stream, 3_000)
 
 
 # create
 
 
-def test_create_says_what_it_made_and_what_a_query_needs(
+def test_create_reports_the_streams_and_the_options_of_a_query(
     run: Run, admin: Admin, stream: str
 ) -> None:
     out = create(run, stream, 4)
     assert names(admin, stream) == [f"{stream}-{i}" for i in range(4)] + [f"{stream}-ingest"]
-    assert f"made     {stream}-ingest, {stream}-0 ... {stream}-3\n" in out
+    assert f"created  {stream}-ingest, {stream}-0 ... {stream}-3\n" in out
     assert f'.option("nats.stream.prefix", "{stream}")' in out
     assert '.option("nats.num.partitions", "4")' in out
     assert "stored twice" in out
     assert "--ingest-max-age" in out
 
 
-def test_every_stream_allows_direct_gets_and_has_the_limits_asked_for(
+def test_every_stream_allows_direct_gets_and_has_the_requested_limits(
     run: Run, admin: Admin, stream: str
 ) -> None:
     limits = ["--max-age", "7d", "--max-bytes", "1GiB", "--ingest-max-age", "1h"]
@@ -234,28 +234,28 @@ def test_every_stream_allows_direct_gets_and_has_the_limits_asked_for(
     assert [each["storage"] for each in (ingest, first)] == ["memory", "memory"]
 
 
-def test_create_again_changes_nothing_and_says_so(run: Run, admin: Admin, stream: str) -> None:
+def test_a_second_create_changes_nothing_and_says_so(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream)
     before = [admin.api(f"STREAM.INFO.{name}")["created"] for name in names(admin, stream)]
     out = create(run, stream)
     assert out.startswith(f"existed  {stream}-ingest, {stream}-0 ... {stream}-2\n")
-    assert "made " not in out
+    assert "created " not in out
     after = [admin.api(f"STREAM.INFO.{name}")["created"] for name in names(admin, stream)]
     assert before == after
 
 
-def test_create_again_makes_what_is_missing_and_it_catches_up(
+def test_a_second_create_creates_what_is_missing_and_it_catches_up(
     run: Run, admin: Admin, stream: str
 ) -> None:
     create(run, stream)
     admin.delete_stream(f"{stream}-1")
     admin.publish_many((f"{stream}.k{i}.x", b"") for i in range(30))
     out = create(run, stream)
-    assert out.startswith(f"made     {stream}-1\nexisted  {stream}-ingest, {stream}-0, {stream}-2")
+    assert out.startswith(f"created  {stream}-1\nexisted  {stream}-ingest, {stream}-0, {stream}-2")
     wait_for(admin, stream, 30)
 
 
-def test_create_again_says_what_a_new_partition_cannot_have(
+def test_a_second_create_reports_messages_that_a_new_partition_misses(
     run: Run, admin: Admin, stream: str
 ) -> None:
     create(run, stream)
@@ -286,7 +286,7 @@ def test_a_set_that_differs_is_left_as_it_is(
     words: str,
 ) -> None:
     create(run, stream)
-    admin.delete_stream(f"{stream}-1")  # it would be made again
+    admin.delete_stream(f"{stream}-1")  # it would be recreated
     before = {name: config(admin, name) for name in names(admin, stream)}
     subject = ["--subject", f"{stream}.*.>", "--partitions", str(count)]
     line = fails("create", stream, *subject, *more)
@@ -295,60 +295,60 @@ def test_a_set_that_differs_is_left_as_it_is(
     assert {name: config(admin, name) for name in names(admin, stream)} == before
 
 
-def test_a_stream_of_the_same_name_is_in_the_way_before_anything_is_made(
+def test_a_stream_of_the_same_name_is_rejected_before_anything_is_created(
     fails: Callable[..., str], admin: Admin, stream: str
 ) -> None:
     admin.create_stream(f"{stream}-2", ["other." + stream])
     line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3")
-    assert f"stream {stream}-2 exists and was not made by this command" in line
+    assert f"stream {stream}-2 exists and was not created by this command" in line
     assert names(admin, stream) == [f"{stream}-2"]
 
 
-def test_a_stream_that_would_be_one_more_partition_is_in_the_way(
+def test_a_stream_that_would_be_one_more_partition_is_rejected(
     fails: Callable[..., str], admin: Admin, stream: str
 ) -> None:
     admin.create_stream(f"{stream}-3", ["other." + stream])
     line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3")
-    assert f"stream {stream}-3, which would be partition 3" in line
+    assert f"stream {stream}-3 exists and would be partition 3" in line
     assert names(admin, stream) == [f"{stream}-3"]
 
 
 @pytest.mark.parametrize("theirs", ["{}.>", "{}.a.b", "{}.*.b"])
-def test_a_subject_of_another_stream_is_refused_before_anything_is_made(
+def test_a_subject_of_another_stream_is_rejected_before_anything_is_created(
     fails: Callable[..., str], admin: Admin, stream: str, theirs: str
 ) -> None:
     other, theirs = f"X{stream}", theirs.format(stream)
     admin.create_stream(other, [theirs])
     line = fails("create", stream, "--subject", f"{stream}.*.>", "--partitions", "3")
-    assert f"overlaps with stream {other}, which takes {theirs}" in line
+    assert f"overlaps with stream {other}, which stores {theirs}" in line
     assert names(admin, stream) == []
     admin.delete_stream(other)
 
 
-def test_a_dry_run_prints_the_configurations_and_makes_nothing(
+def test_a_dry_run_prints_the_configurations_and_creates_nothing(
     run: Run, admin: Admin, stream: str
 ) -> None:
     arguments = ["--subject", f"{stream}.*.>", "--partitions", "2"]
     code, out, err = run("create", stream, *arguments, "--dry-run")
     planned = json.loads(out)
     assert (code, names(admin, stream)) == (0, [])
-    assert "nothing was made: 3 streams to make" in err
+    assert "nothing was created: 3 streams to create" in err
     create(run, stream, 2)
     for each in planned:
-        made = config(admin, each["name"])
-        made["metadata"] = {k: v for k, v in made["metadata"].items() if k[0] != "_"}
-        assert {field: made.get(field) for field in each} == each
+        found = config(admin, each["name"])
+        found["metadata"] = {k: v for k, v in found["metadata"].items() if k[0] != "_"}
+        assert {field: found.get(field) for field in each} == each
 
 
-def test_an_old_server_is_refused(
+def test_an_old_server_is_rejected(
     fails: Callable[..., str], old_nats_server: EmbeddedServer, stream: str
 ) -> None:
     arguments = ["--subject", f"{stream}.*", "--partitions", "2"]
     line = fails("create", stream, *arguments, url=old_nats_server.url)
-    assert "version 2.9.10: partitioned sets need subject transforms" in line
+    assert "NATS server 2.9.10 has no subject transforms, which partitioned sets need" in line
 
 
-# create, where the server refuses
+# create, when the server rejects it
 
 
 def half(prefix: str) -> list[str]:
@@ -356,30 +356,30 @@ def half(prefix: str) -> list[str]:
     return ["create", prefix, "--subject", f"{prefix}.*.>", "--partitions", "3", *timeout]
 
 
-def test_a_stream_refused_half_way_takes_back_those_before_it(
+def test_a_rejected_stream_rolls_back_those_before_it(
     fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
     line = fails(*half("HALF"), url=as_user(accounts, "some"))
-    assert "stream HALF-1 cannot be made: the server refuses: " in line
-    assert "taken back: HALF-ingest, HALF-0" in line
+    assert "stream HALF-1 could not be created: the server refuses: " in line
+    assert "rolled back: HALF-ingest, HALF-0" in line
     assert names(account_admin, "HALF") == []
 
 
-def test_a_limit_of_the_account_takes_back_what_was_made(
+def test_a_limit_of_the_account_rolls_back_the_created_streams(
     fails: Callable[..., str], accounts: EmbeddedServer
 ) -> None:
     line = fails(*half("L"), url=as_user(accounts, "limited"))
-    assert "stream L-1 cannot be made: maximum number of streams reached" in line
-    assert "taken back: L-ingest, L-0" in line
+    assert "stream L-1 could not be created: maximum number of streams reached" in line
+    assert "rolled back: L-ingest, L-0" in line
     admin = Admin(as_user(accounts, "limited"))
     assert names(admin) == []
     admin.close()
 
 
-def test_what_is_taken_back_has_no_messages(
+def test_a_stream_with_messages_is_not_rolled_back(
     fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
-    # The refusal of FULL-1 is noticed after the request's timeout; the message comes before.
+    # FULL-1 fails after the request's timeout; the message is stored before that.
     def publish() -> None:
         wait_until(lambda: "FULL-0" in names(account_admin))
         account_admin.publish("FULL.k.x", b"1")
@@ -388,41 +388,41 @@ def test_what_is_taken_back_has_no_messages(
     publisher.start()
     line = fails(*half("FULL"), url=as_user(accounts, "some"))
     publisher.join()
-    assert "kept, as messages came: FULL-ingest" in line
-    assert "run it again" in line
+    assert "kept because of new messages: FULL-ingest" in line
+    assert "run the command again" in line
     assert account_admin.info("FULL-ingest").state.messages == 1
 
 
-def test_what_cannot_be_taken_back_is_said(
+def test_a_stream_that_cannot_be_rolled_back_is_reported(
     fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
     line = fails(*half("DENY"), url=as_user(accounts, "some"))
-    assert "taken back: DENY-ingest; could not be taken back: DENY-0" in line
+    assert "rolled back: DENY-ingest; could not be rolled back: DENY-0" in line
     assert names(account_admin, "DENY") == ["DENY-0"]
 
 
-def test_an_interrupted_run_takes_back_the_stream_that_was_being_made(
+def test_an_interrupted_run_rolls_back_the_stream_in_creation(
     fails: Callable[..., str], admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = Control.api
 
     def interrupted(self: Control, call: str, request: Any = None) -> dict[str, Any]:
         answer = answered(self, call, request)
-        if call == f"STREAM.CREATE.{stream}-1":  # made, and nobody heard of it
+        if call == f"STREAM.CREATE.{stream}-1":  # created, but the reply is lost
             raise KeyboardInterrupt
         return answer
 
     monkeypatch.setattr(Control, "api", interrupted)
     line = fails("create", stream, "--subject", f"{stream}.*", "--partitions", "3", code=130)
-    taken = f"{stream}-ingest, {stream}-0, {stream}-1"
-    assert f"{stream}-1 cannot be made: interrupted; taken back: {taken}" in line
+    deleted = f"{stream}-ingest, {stream}-0, {stream}-1"
+    assert f"{stream}-1 could not be created: interrupted; rolled back: {deleted}" in line
     assert names(admin, stream) == []
 
 
-def test_a_run_that_was_killed_half_way_is_completed_by_the_next(
+def test_a_killed_run_is_completed_by_the_next(
     run: Run, accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
-    # The request for DIES-1 is refused, which is noticed after its timeout: never, here.
+    # The request for DIES-1 is rejected, which the client notices only after the timeout.
     slow = ["-o", "nats.request.timeout=60s", "-s", as_user(accounts, "some")]
     command = [sys.executable, "-m", "nats_spark_common.cli", "partitions"]
     arguments = ["create", "DIES", "--subject", "DIES.*.>", "--partitions", "3"]
@@ -432,7 +432,7 @@ def test_a_run_that_was_killed_half_way_is_completed_by_the_next(
     account_admin.publish("DIES.k.x", b"1")
     code, out, _ = run(*arguments, url=as_user(accounts, "all"))
     assert code == 0
-    assert out.startswith("made     DIES-1, DIES-2\nexisted  DIES-ingest, DIES-0\n")
+    assert out.startswith("created  DIES-1, DIES-2\nexisted  DIES-ingest, DIES-0\n")
     wait_for(account_admin, "DIES", 1)
 
 
@@ -456,7 +456,7 @@ def figures(run: Run, prefix: str, *more: str) -> dict[str, Any]:
     return found
 
 
-def test_show_tells_what_the_server_tells(run: Run, admin: Admin, stream: str) -> None:
+def test_show_reports_the_state_of_the_server(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream)
     admin.publish_many((f"{stream}.k{i % 11}.x", b"p" * 50) for i in range(110))
     wait_for(admin, stream, 110)
@@ -473,7 +473,7 @@ def test_show_tells_what_the_server_tells(run: Run, admin: Admin, stream: str) -
     assert (shown["subject"], shown["key"]) == (f"{stream}.*.>", "1")
 
 
-def test_show_tells_how_uneven_a_set_is(run: Run, admin: Admin, stream: str) -> None:
+def test_show_reports_the_skew_of_a_set(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream)
     admin.publish_many((f"{stream}.k.x", b"") for _ in range(30))  # one key
     wait_for(admin, stream, 30)
@@ -485,7 +485,7 @@ def test_show_tells_how_uneven_a_set_is(run: Run, admin: Admin, stream: str) -> 
     )
 
 
-def test_rates_are_those_between_two_looks(
+def test_rates_are_measured_between_two_snapshots(
     run: Run, admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(run, stream)
@@ -495,7 +495,7 @@ def test_rates_are_those_between_two_looks(
 
     def sleep(seconds: float) -> None:
         waited.append(seconds)
-        time.sleep(seconds)  # two looks are no moments: the pause must be long beside them
+        time.sleep(seconds)  # long compared with the time that a snapshot takes
         admin.publish_many((f"{stream}.k{i}.x", b"") for i in range(20))
         wait_for(admin, stream, 30)
 
@@ -508,9 +508,7 @@ def test_rates_are_those_between_two_looks(
     assert shown["ingest"][0]["messages_per_second"] * seconds == pytest.approx(20, rel=0.2)
 
 
-def test_show_tells_the_lag_of_a_partition_that_takes_no_more(
-    run: Run, admin: Admin, stream: str
-) -> None:
+def test_show_reports_the_lag_of_a_full_partition(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream, 1)
     full = config(admin, f"{stream}-0") | {"max_msgs": 5, "discard": "new"}
     admin.api(f"STREAM.UPDATE.{stream}-0", **full)
@@ -520,7 +518,7 @@ def test_show_tells_the_lag_of_a_partition_that_takes_no_more(
     assert 0 < shown["total"]["lag"] <= 20
 
 
-def test_show_reads_a_set_that_was_made_by_hand_on_any_server(
+def test_show_reads_a_set_that_was_created_by_hand_on_any_server(
     run: Run, server: EmbeddedServer, server_admin: Admin, stream: str
 ) -> None:
     for i in range(2):
@@ -547,15 +545,15 @@ def test_show_is_a_table_with_aligned_columns(run: Run, admin: Admin, stream: st
     assert ends == {lines[2].index("messages") + len("messages")}
 
 
-def test_show_notes_an_ingest_stream_that_is_gone(run: Run, admin: Admin, stream: str) -> None:
+def test_show_notes_a_missing_ingest_stream(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream)
     admin.delete_stream(f"{stream}-ingest")
     out = run("show", stream, "--interval", "0")[1]
-    assert f"note   {stream}-ingest, which is sourced, does not exist" in out
+    assert f"note   the sourced stream {stream}-ingest does not exist" in out
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_a_gap_in_the_numbering_is_an_error_that_says_what_is_there(
+def test_a_gap_in_the_numbering_is_an_error_with_the_existing_streams(
     run: Run, fails: Callable[..., str], admin: Admin, stream: str, gone: int
 ) -> None:
     create(run, stream)
@@ -565,19 +563,19 @@ def test_a_gap_in_the_numbering_is_an_error_that_says_what_is_there(
     assert f"{stream}-{gone} missing, {left} found" in line
 
 
-def test_no_set_is_an_error_that_names_those_there_are(
+def test_a_missing_set_is_an_error_with_the_existing_sets(
     run: Run, fails: Callable[..., str], stream: str
 ) -> None:
     create(run, stream)
     line = fails("show", stream.lower())
-    assert f"there is no stream {stream.lower()}-0" in line
+    assert f"stream {stream.lower()}-0 does not exist" in line
     assert stream in line
 
 
 # delete
 
 
-def test_delete_removes_what_the_command_made_and_leaves_the_rest(
+def test_delete_removes_only_the_streams_of_the_command(
     run: Run, admin: Admin, stream: str
 ) -> None:
     create(run, stream, 2, "--ingest", f"{stream}-all")
@@ -591,8 +589,8 @@ def test_delete_removes_what_the_command_made_and_leaves_the_rest(
     assert code == 0
     kept = [f"{stream}-7", f"{stream}-copy", f"{stream}-x-0", f"{stream}-x-ingest"]
     assert names(admin, stream) == kept
-    assert f"left alone: {stream}-7, not made by this command" in out
-    assert f"left alone: {stream}-copy, sources {stream}-all" in out
+    assert f"kept: {stream}-7, not created by this command" in out
+    assert f"kept: {stream}-copy, sources {stream}-all" in out
     assert "deleted 3 streams with 2 messages" in out
 
 
@@ -604,7 +602,7 @@ def test_a_dry_run_deletes_nothing(run: Run, admin: Admin, stream: str) -> None:
     assert "nothing was deleted: 4 streams with 0 messages" in err
 
 
-def test_delete_where_nobody_can_be_asked_needs_yes(run: Run, admin: Admin, stream: str) -> None:
+def test_delete_without_a_terminal_needs_yes(run: Run, admin: Admin, stream: str) -> None:
     create(run, stream)
     code, _, err = run("delete", stream)
     assert (code, len(names(admin, stream))) == (2, 4)
@@ -617,7 +615,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("yes\n", 0), ("\n", 4), ("", 4)])
-def test_delete_asks_on_a_terminal(
+def test_delete_asks_for_confirmation_on_a_terminal(
     run: Run, admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
 ) -> None:
     create(run, stream)
@@ -633,18 +631,18 @@ def test_nothing_to_delete_is_no_error(run: Run, stream: str) -> None:
     assert (code, out.startswith("nothing to delete: ")) == (0, True)
 
 
-def test_a_stream_that_cannot_be_deleted_is_named_with_those_that_are_left(
+def test_a_stream_that_cannot_be_deleted_is_named_with_the_remaining_streams(
     run: Run, accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
     create(run, "KEEP", url=as_user(accounts, "all"))
     brief = ["-o", "nats.request.timeout=400ms"]
     code, _, err = run("delete", "KEEP", "--yes", *brief, url=as_user(accounts, "some"))
     assert (code, names(account_admin, "KEEP")) == (1, ["KEEP-1", "KEEP-2"])
-    assert "stream KEEP-1 cannot be deleted: " in err
-    assert "still there: KEEP-1, KEEP-2" in err
+    assert "stream KEEP-1 could not be deleted: " in err
+    assert "remaining: KEEP-1, KEEP-2" in err
 
 
-# What is typed
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -670,12 +668,12 @@ def test_a_stream_that_cannot_be_deleted_is_named_with_those_that_are_left(
         ),
         (["create", "a"], "the following arguments are required: --subject, --partitions"),
         (["show", "a.*"], "PREFIX 'a.*'"),
-        (["show", "a", "--intervall", "1s"], "there is no option --intervall"),
+        (["show", "a", "--intervall", "1s"], "unknown option --intervall"),
         (["delete", "a b"], "PREFIX 'a b'"),
         (["show", "a", "-o", "nats.strem.name=x"], "did you mean nats.stream.name"),
-        (["show", "a", "-o", "user=x"], "options begin with nats."),
+        (["show", "a", "-o", "user=x"], "use a name that begins with nats."),
         (["show", "a", "-o", "nats.user=x", "-o", "nats.USER=y"], "-o nats.USER is given twice"),
-        (["show", "a", "-o", "nats.url=nats://h"], "--server and -o nats.url are the same"),
+        (["show", "a", "-o", "nats.url=nats://h"], "--server and -o nats.url set the same option"),
         (["show", "a", "--context", "no-such-context"], "nats.context=no-such-context"),
     ],
 )
@@ -694,7 +692,7 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(
         ["-o", "nats.token=hunter2"],
     ],
 )
-def test_secrets_are_not_repeated(run: Run, accounts: EmbeddedServer, arguments: list[str]) -> None:
+def test_secrets_are_not_printed(run: Run, accounts: EmbeddedServer, arguments: list[str]) -> None:
     code, out, err = run("show", "X", *arguments, url=accounts.url)
     assert code in (1, 2)
     assert "hunter2" not in out + err
@@ -722,13 +720,13 @@ def test_the_command_runs_as_a_module(nats_server: EmbeddedServer, stream: str) 
     command = [sys.executable, "-m", "nats_spark_common.cli", "partitions"]
     where = ["-s", nats_server.url]
     arguments = ["create", stream, "--subject", f"{stream}.*", "--partitions", "2"]
-    made = subprocess.run(
+    created = subprocess.run(
         [*command, *arguments, *where], capture_output=True, text=True, check=True
     )
-    assert made.stdout.startswith(f"made     {stream}-ingest, {stream}-0, {stream}-1\n")
+    assert created.stdout.startswith(f"created  {stream}-ingest, {stream}-0, {stream}-1\n")
     missing = subprocess.run(
         [*command, "show", f"no{stream}", *where], capture_output=True, text=True, check=False
     )
     assert missing.returncode == 1
-    assert missing.stderr.startswith(f"nats-spark: there is no stream no{stream}-0")
+    assert missing.stderr.startswith(f"nats-spark: stream no{stream}-0 does not exist")
     assert "Traceback" not in missing.stderr

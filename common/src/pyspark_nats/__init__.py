@@ -1,7 +1,7 @@
-"""Spark data source ``nats``: whichever flavor ``nats.flavor`` or ``NATS_FLAVOR`` names.
+"""Spark data source ``nats``: the flavor that ``nats.flavor`` or ``NATS_FLAVOR`` names.
 
 Spark finds the source by itself, because the package's name begins with ``pyspark_`` and it exports
-``DefaultSource``. The flavors are packages of their own, looked up when one is chosen.
+``DefaultSource``. The flavors are separate packages, imported when they are used.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The entry point: what Spark instantiates for ``format("nats")``."""
+"""The class that Spark creates for ``format("nats")``."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from nats_spark_common.spark.source import FlavorSource
 
 
 class DefaultSource(JetStreamSink):
-    """Reads as the chosen flavor does; writes as all of them do."""
+    """Reads with the chosen flavor; writes as all flavors do."""
 
     @classmethod
     def name(cls) -> str:
         return "nats"
 
     def schema(self) -> StructType:
-        """As `FlavorSource.schema`. Raises ``OptionError`` where the flavor is not installed."""
-        return self._chosen().schema()
+        """Check as `FlavorSource.schema`. Raises ``OptionError`` if the flavor is not installed."""
+        return self._flavor_source().schema()
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:
-        return self._chosen().streamReader(schema)
+        return self._flavor_source().streamReader(schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
-        return self._chosen().reader(schema)
+        return self._flavor_source().reader(schema)
 
-    def _chosen(self) -> FlavorSource:
+    def _flavor_source(self) -> FlavorSource:
         flavor = NatsSettings.from_options(self.options).flavor
         module = f"pyspark_nats_{flavor}"
         try:
@@ -40,7 +40,7 @@ class DefaultSource(JetStreamSink):
             if error.name != module:
                 raise
             raise OptionError(
-                f"nats.flavor={flavor} is not installed here: pip install pyspark-nats-{flavor}, "
-                "on the driver and on every executor"
+                f"nats.flavor={flavor} is not installed on this machine: run pip install "
+                f"pyspark-nats-{flavor} on the driver and on every executor"
             ) from None
         return cast("FlavorSource", source(self.options))

@@ -1,4 +1,4 @@
-"""Figures and tables of the command line."""
+"""Numbers and tables of the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_sizes_are_shown_with_their_unit(number: float | None, shown: str) -> No
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0.04, "0.0 s"), (119.0, "119.0 s"), (120.0, "2 min"), (172800, "2 d")]
 )
-def test_durations_are_shown_in_the_greatest_fitting_unit(seconds: float, shown: str) -> None:
+def test_durations_are_shown_in_the_largest_fitting_unit(seconds: float, shown: str) -> None:
     assert text.duration(seconds) == shown
 
 

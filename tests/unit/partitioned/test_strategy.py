@@ -1,4 +1,4 @@
-"""The pure parts of the partitioned flavor: even shares of a limit, a task for each stream."""
+"""The pure parts of the partitioned flavor: even shares of a limit, one task for each stream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_without_a_limit_everything_is_taken(counts: list[int]) -> None:
 @given(COUNTS, LIMITS)
 @example([5, 5, 5], 1)
 @example([0, 0], 3)
-def test_a_limit_of_messages_is_used_up_and_not_passed(counts: list[int], limit: int) -> None:
+def test_a_limit_of_messages_is_used_up_and_not_exceeded(counts: list[int], limit: int) -> None:
     taken = admit_evenly(offers(counts), limit, None)
     assert sum(taken.values()) == min(limit, sum(counts))
     assert all(0 <= taken[f"P-{i}"] <= count for i, count in enumerate(counts))
@@ -47,7 +47,7 @@ def test_no_stream_gets_more_than_one_that_has_something_left(
 
 
 @given(COUNTS, LIMITS, st.lists(st.floats(1.0, 5_000.0), min_size=1, max_size=8))
-def test_a_limit_of_bytes_is_kept_but_for_one_message_of_each_stream(
+def test_a_limit_of_bytes_is_kept_except_for_one_message_of_each_stream(
     counts: list[int], limit: int, sizes: list[float]
 ) -> None:
     available = offers(counts, sizes)
@@ -60,7 +60,7 @@ def test_a_limit_of_bytes_is_kept_but_for_one_message_of_each_stream(
 
 
 @given(COUNTS, LIMITS, LIMITS, st.lists(st.floats(1.0, 500.0), min_size=1, max_size=8))
-def test_of_two_limits_the_narrower_holds(
+def test_the_lower_of_two_limits_applies(
     counts: list[int], messages: int, size: int, sizes: list[float]
 ) -> None:
     available = offers(counts, sizes)

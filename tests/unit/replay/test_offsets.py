@@ -50,12 +50,12 @@ def test_an_offset_survives_the_checkpoint(offset: Offset) -> None:
         None,
     ],
 )
-def test_a_foreign_offset_is_refused(foreign: dict[str, object]) -> None:
+def test_a_foreign_offset_is_rejected(foreign: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=r"checkpointLocation: .* was not written by this source"):
         Offset.from_json(foreign)
 
 
-def test_a_stream_goes_on_entering_until_something_of_it_is_in_a_batch() -> None:
+def test_after_is_kept_until_a_batch_reads_the_stream() -> None:
     entering = StreamOffset(4, "now", after=4)
     assert entering.advanced(0) == entering
     assert entering.advanced(3) == StreamOffset(7, "now", after=4)
@@ -63,7 +63,7 @@ def test_a_stream_goes_on_entering_until_something_of_it_is_in_a_batch() -> None
     assert entering.advanced(3).advanced(0) == StreamOffset(7, "now")
 
 
-def test_equal_offsets_look_alike() -> None:
+def test_equal_offsets_have_equal_json() -> None:
     one, two = StreamOffset(1, "x"), StreamOffset(2, "y")
     texts = [json.dumps(Offset(o).to_json()) for o in ({"A": one, "B": two}, {"B": two, "A": one})]
     assert texts[0] == texts[1]
@@ -74,7 +74,7 @@ def test_an_offset_knows_only_its_streams() -> None:
     assert (offset.get("A"), offset.get("B")) == (StreamOffset(1, "x"), None)
 
 
-def test_the_end_of_a_stream_is_behind_its_last_message() -> None:
+def test_the_end_of_a_stream_is_after_its_last_message() -> None:
     assert StreamOffset.end_of(INFO) == StreamOffset(9, "now")
 
 

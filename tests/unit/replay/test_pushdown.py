@@ -22,9 +22,7 @@ from pyspark.sql.datasource import (
     StringStartsWith,
 )
 
-from nats_spark_common.protocol.subjects import (
-    matches,
-)
+from nats_spark_common.protocol.subjects import matches
 from nats_spark_common.replay.pushdown import Bounds, bounds_of
 from nats_spark_common.rows.messages import text as text_of
 
@@ -74,7 +72,7 @@ def test_filters_on_the_subject_become_filter_subjects() -> None:
 
 
 @pytest.mark.parametrize("subject", ["a.*", "a.>", "", "a b", "a..b"])
-def test_what_is_no_subject_is_not_pushed(subject: str) -> None:
+def test_an_invalid_subject_is_not_pushed(subject: str) -> None:
     assert bounds_of([EqualTo(("subject",), subject)]).subjects == ()
 
 
@@ -95,7 +93,7 @@ WRITTEN = ["a", "a.b", "a.", "a.b.", "a.\ufffd", "a.\ufffd.", "a.\ufffd.c", "ä.
 
 @pytest.mark.parametrize("raw", RAW_SUBJECTS)
 @pytest.mark.parametrize("written", WRITTEN)
-def test_a_subject_that_passes_a_filter_is_taken_by_the_filter_subject(
+def test_a_subject_that_passes_a_filter_matches_the_filter_subject(
     raw: bytes, written: str
 ) -> None:
     column = text_of(raw)
@@ -123,7 +121,7 @@ def test_a_subject_that_passes_a_filter_is_taken_by_the_filter_subject(
         GreaterThan(("subject",), "a.b"),
     ],
 )
-def test_a_filter_that_is_not_understood_sets_no_bounds(unknown: Filter) -> None:
+def test_an_unsupported_filter_sets_no_bounds(unknown: Filter) -> None:
     assert bounds_of([unknown]) == Bounds()
 
 

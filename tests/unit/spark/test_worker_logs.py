@@ -1,4 +1,4 @@
-"""What is logged of an outage, and how it looks in the processes that Spark starts."""
+"""The log lines of an outage, and the log format in Spark's Python workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entry point: what Spark instantiates for ``format("nats-v2")``."""
+"""The class that Spark creates for ``format("nats-v2")``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .strategy import ByRange
 
 
 class DefaultSource(ReplaySource):
-    """JetStream streams by name or pattern, each split over the tasks."""
+    """JetStream streams by name or pattern, each divided into several tasks."""
 
     flavor = "v2"
     strategy = ByRange()

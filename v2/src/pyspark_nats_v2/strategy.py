@@ -1,4 +1,4 @@
-"""Which streams V2 reads, and how a batch is divided: ranges of each stream over all tasks."""
+"""Which streams V2 reads, and how a batch is divided: each stream into ranges for all tasks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class NamedStreams:
     """The streams of ``nats.stream.name``, or those that ``nats.stream.pattern`` matches."""
 
     def __init__(self, settings: NatsSettings) -> None:
-        """Raises ``OptionError`` where neither is set."""
+        """Raise ``OptionError`` if neither is set."""
         if not settings.stream_name and not settings.stream_pattern:
             raise OptionError(
-                "no stream is named: set nats.stream.name to one stream or a comma list, "
+                "no stream is named: set nats.stream.name to a stream or a comma-separated list, "
                 f"or nats.stream.pattern to a glob over stream names. {TABLES}"
             )
         self._names = settings.stream_name
@@ -38,19 +38,19 @@ class NamedStreams:
     def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
         for name in self._names:
             if name not in infos:
-                control.stream_info(name)  # raises, in the server's words
+                control.stream_info(name)  # raises the server's error
         if self._pattern is not None and not infos:
             raise StreamNotFoundError(
-                f"nats.stream.pattern={self._pattern} matches none of the account's streams: "
-                f"{', '.join(control.stream_names()) or '(there is none)'}"
+                f"nats.stream.pattern={self._pattern} matches no stream. The account has "
+                f"{', '.join(control.stream_names()) or 'none'}: change the pattern"
             )
 
     def check_position(self, streams: Collection[str]) -> None:
-        """Anything goes: streams that are no longer read are told as loss."""
+        """Accept any streams: those that are no longer read are reported as data loss."""
 
 
 class ByRange:
-    """Ranges of at least ``nats.min.range`` sequences over ``nats.partitions`` tasks."""
+    """Divides a batch into ``nats.partitions`` tasks of at least ``nats.min.range`` sequences."""
 
     def selection(self, settings: NatsSettings) -> NamedStreams:
         return NamedStreams(settings)

@@ -1,4 +1,4 @@
-"""Spark data source ``org.apache.spark.sql.nats``: the Scala connector's name of ``nats-v2``.
+"""Spark data source ``org.apache.spark.sql.nats``: the Scala connector's name for ``nats-v2``.
 
 Spark looks for modules named ``pyspark_*`` and registers one format for each.
 """

@@ -1,8 +1,7 @@
-"""How streams share a limit: evenly, so that a backlog in one holds up no other. Pure.
+"""How streams share a limit: evenly, so that a backlog in one does not delay the others. Pure.
 
-A batch takes as long as its longest task, and each stream is one task: even shares are the fastest
-as well as the fairest. (Where a stream is split over tasks, as V2 does, shares in proportion cost
-no time.)
+A batch takes as long as its longest task, and each stream is one task. So even shares are the
+fastest as well as the fairest. (V2 splits streams over tasks, so proportional shares cost no time.)
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from nats_spark_common.planning.admission import Available
 def admit_evenly(
     available: Mapping[str, Available], max_messages: int | None, max_bytes: int | None
 ) -> dict[str, int]:
-    """How many sequences to take of each stream.
+    """Return the number of sequences to take of each stream.
 
-    A stream that has less than its share is taken whole, and the others share what it leaves. A
-    limit of bytes takes at least one sequence of each stream, so a query always moves on; where
-    a limit of messages is below the number of streams, the longest backlogs come first.
+    A stream that has less than its share is taken whole, and the others divide the rest of its
+    share. A limit of bytes admits at least one sequence of each stream, so a query always makes
+    progress. If a limit of messages is below the number of streams, the longest backlogs come
+    first.
     """
     offers = {name: each for name, each in available.items() if each.count}
     shares = []
@@ -41,7 +41,7 @@ def admit_evenly(
 
 
 def _even_share(offers: Iterable[tuple[int, float]], limit: int) -> int:
-    """The most sequences of each offer, of so much weight each, that stay within the limit."""
+    """Return the maximum sequences per offer (count, weight of each) that fit the limit."""
     left, weights = float(limit), sum(weight for _, weight in offers)
     largest = 0
     for count, weight in sorted(offers):

@@ -1,4 +1,4 @@
-"""Which streams there are: ``<prefix>-0`` to ``<prefix>-(N-1)``, without a gap."""
+"""Which streams are read: ``<prefix>-0`` to ``<prefix>-(N-1)``, without a gap."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _log = logging.getLogger(__name__)
 
 
 class NumberedStreams:
-    """The streams of ``nats.stream.prefix``; as many as ``nats.num.partitions`` says, or all."""
+    """The streams of ``nats.stream.prefix``: ``nats.num.partitions`` of them, or all."""
 
     def __init__(self, settings: NatsSettings) -> None:
-        """Raises ``OptionError`` where no prefix is set."""
+        """Raise ``OptionError`` if no prefix is set."""
         if settings.stream_prefix is None:
             raise OptionError(
-                "no streams are named: set nats.stream.prefix to P for streams P-0, P-1, … "
-                f"(nats-spark partitions create P … makes such a set). {TABLES}"
+                "no streams are named: set nats.stream.prefix to P to read the streams P-0, P-1, … "
+                f"(nats-spark partitions create P … creates such a set). {TABLES}"
             )
         self._prefix = settings.stream_prefix
         self._count = None if settings.num_partitions == "auto" else settings.num_partitions
         self._fails_on_loss = settings.fail_on_data_loss
-        self._known: set[int] | None = None  # until the position says which
+        self._known: set[int] | None = None  # until `check_position`
         self._warned: set[int] = set()
 
     @property
@@ -43,28 +43,28 @@ class NumberedStreams:
     def names(self, control: Control) -> list[str]:
         if self._count is not None:
             return self._named(range(self._count))
-        there = self._numbers(control.stream_names())
+        existing = self._numbers(control.stream_names())
         if self._known is None:
-            return self._named(there)
-        joined = _without_gap(there | self._known)
-        self._warn(there - joined, "wait for the numbers before them, and are not read yet")
+            return self._named(existing)
+        joined = _without_gap(existing | self._known)
+        self._warn(existing - joined, "streams after a gap in the numbers are not read yet")
         self._known |= joined
-        return self._named(there & self._known)
+        return self._named(existing & self._known)
 
     def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
-        # `names` has listed them for auto; for a number, those beyond it are worth a warning.
-        there = self._numbers(control.stream_names() if self._count else infos)
-        expected = set(range(self._count or max(there, default=0) + 1))
-        missing = expected - there
+        # For auto, `infos` has all streams. For a number, list the streams beyond it for a warning.
+        existing = self._numbers(control.stream_names() if self._count else infos)
+        expected = set(range(self._count or max(existing, default=0) + 1))
+        missing = expected - existing
         if missing:
             raise StreamNotFoundError(
                 f"nats.stream.prefix={self._prefix}, nats.num.partitions={self._count or 'auto'}: "
-                f"{self._listed(missing)} missing, {self._listed(there) or 'none'} found. Create "
-                "what is missing (see nats-spark partitions create), or set nats.num.partitions "
-                "to how many there are"
+                f"{self._listed(missing)} missing, {self._listed(existing) or 'none'} found. "
+                "Create what is missing (see nats-spark partitions create), or set "
+                "nats.num.partitions to the number of existing streams"
             )
         self._warn(
-            there - expected, f"lie beyond nats.num.partitions={self._count}, and are not read"
+            existing - expected, f"streams beyond nats.num.partitions={self._count} are not read"
         )
 
     def check_position(self, streams: Collection[str]) -> None:
@@ -73,20 +73,20 @@ class NumberedStreams:
             number = partition_index(self._prefix, name)
             if number is None:
                 raise OptionError(
-                    f"nats.stream.prefix={self._prefix}: the checkpoint is of stream {name!r}: "
-                    "set the prefix of that, or start a new checkpoint"
+                    f"nats.stream.prefix={self._prefix} does not match stream {name!r} of the "
+                    "checkpoint: set its prefix, or start a new checkpoint"
                 )
             known.add(number)
         self._known = known
         count = max(known, default=-1) + 1
         if self._count is None or self._count == count:
             return
-        # Where loss is allowed, streams that were lost have left the checkpoint.
+        # If data loss is allowed, lost streams have left the checkpoint.
         if self._count < count or self._fails_on_loss:
             raise OptionError(
-                f"nats.num.partitions={self._count}, but the checkpoint is of {count} streams, "
-                f"{self._listed(known)}: set it to {count} again, to 'auto' to go on with the "
-                "streams that have joined, or start a new checkpoint"
+                f"nats.num.partitions={self._count}, but the checkpoint has {count} "
+                f"stream{'' if count == 1 else 's'} ({self._listed(known)}): set it to {count}, or "
+                "to 'auto' to read new streams too, or start a new checkpoint"
             )
 
     def _numbers(self, names: Iterable[str]) -> set[int]:
@@ -98,15 +98,15 @@ class NumberedStreams:
     def _listed(self, numbers: Iterable[int]) -> str:
         return runs(self._prefix, self._named(numbers))
 
-    def _warn(self, numbers: set[int], words: str) -> None:
+    def _warn(self, numbers: set[int], what: str) -> None:
         new = sorted(numbers - self._warned)
         if new:
-            _log.warning("streams %s %s", self._listed(new), words)
+            _log.warning("%s: %s", what, self._listed(new))
             self._warned.update(new)
 
 
 def _without_gap(numbers: set[int]) -> set[int]:
-    """Those from 0 on up to the first that is missing."""
+    """Return the numbers from 0 up to the first gap."""
     end = 0
     while end in numbers:
         end += 1

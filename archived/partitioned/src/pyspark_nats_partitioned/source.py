@@ -1,4 +1,4 @@
-"""The entry point: what Spark instantiates for ``format("nats-partitioned")``."""
+"""The class that Spark creates for ``format("nats-partitioned")``."""
 
 from __future__ import annotations
 

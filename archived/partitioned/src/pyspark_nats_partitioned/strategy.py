@@ -1,4 +1,4 @@
-"""How streams share a batch, and how it is divided: a task for each stream."""
+"""How streams share a batch, and how it is divided: one task for each stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .numbered_streams import NumberedStreams
 
 
 class ByStream:
-    """Partition i is stream i, whatever the batch holds of it."""
+    """Reads stream i in partition i, even if the batch has nothing of it."""
 
     def selection(self, settings: NatsSettings) -> NumberedStreams:
         return NumberedStreams(settings)

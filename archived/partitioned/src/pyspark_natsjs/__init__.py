@@ -1,4 +1,4 @@
-"""Spark data source ``natsJS``: the Scala connector's name of ``nats-partitioned``.
+"""Spark data source ``natsJS``: the Scala connector's name for ``nats-partitioned``.
 
 Spark looks for modules named ``pyspark_*`` and registers one format for each.
 """

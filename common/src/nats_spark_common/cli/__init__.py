@@ -1,7 +1,7 @@
-"""The command ``nats-spark``: what a shell needs around the connectors.
+"""The command ``nats-spark``.
 
 Each group of subcommands is a module that adds its arguments (``add_arguments``) and names the
-function that runs each. `main` turns the errors of the suite into one line and an exit code.
+function that runs each. `main` reports errors of the suite as one line and an exit code.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from ..errors import NatsSparkError, OptionError
 from . import partitions
 from .parser import Parser
 
-_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+_FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: its arguments; by default those of the process.
+        argv: the arguments; the default is those of the process.
 
-    Returns the exit code: 0 done, 1 failed, 2 wrong arguments or options, 130 interrupted.
+    Returns the exit code: 0 success, 1 failure, 2 wrong arguments or options, 130 interrupted.
     """
-    # Without a handler, Python would print warnings of the libraries between our own lines.
+    # Without a handler, Python prints warnings of the libraries into our output.
     for library in ("nats_spark_common", "nats", "asyncio"):
         logging.getLogger(library).addHandler(logging.NullHandler())
     try:
@@ -35,25 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(arguments)
         sys.stdout.flush()
     except OptionError as error:
-        return _say(error, _MISUSED)
+        return _report(error, _WRONG_USAGE)
     except NatsSparkError as error:
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
-        return _say(error, _INTERRUPTED if interrupted else _FAILED)
+        return _report(error, _INTERRUPTED if interrupted else _FAILED)
     except KeyboardInterrupt:
-        return _say("interrupted", _INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has seen enough
+        return _report("interrupted", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     return 0
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="nats-spark", description="Tools around NATS JetStream and Apache Spark.")
+    parser = Parser(prog="nats-spark", description="Tools for NATS JetStream and Apache Spark.")
     groups = parser.add_subparsers(metavar="COMMAND", required=True)
     partitions.add_arguments(groups)
     return parser
 
 
-def _say(what: object, code: int) -> int:
-    print(f"nats-spark: {' '.join(str(what).split())}", file=sys.stderr)
+def _report(error: object, code: int) -> int:
+    print(f"nats-spark: {' '.join(str(error).split())}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""``python -m nats_spark_common.cli``."""
+"""The entry point of ``python -m nats_spark_common.cli``."""
 
 import sys
 

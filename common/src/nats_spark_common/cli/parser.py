@@ -1,4 +1,4 @@
-"""Arguments: one way to say what is wrong with them, and those by which a server is reached."""
+"""The argument parser, its errors, and the arguments that name the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Subparsers = argparse._SubParsersAction  # argparse gives it no public name
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises ``OptionError``, and takes no abbreviations of options."""
+    """An argument parser that raises ``OptionError`` and accepts no abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -26,20 +26,20 @@ class Parser(argparse.ArgumentParser):
         raise OptionError(f"{message}; see {self.prog} --help")
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The parsed arguments, by default those of the process. Raises ``OptionError``."""
+        """Parse the arguments, by default those of the process. Raises ``OptionError``."""
         parsed, others = self.parse_known_args(arguments)
         if others:
-            # What is no option may be a secret that lost its option: it is not repeated.
+            # A word that is no option may be a secret whose option is missing: do not print it.
             unknown = next((each for each in others if each.startswith("-")), None)
-            what = f"there is no option {unknown.split('=')[0]}" if unknown else "too many words"
+            what = f"unknown option {unknown.split('=')[0]}" if unknown else "too many arguments"
             raise OptionError(f"{what}; see {parsed.prog} --help")
         return parsed
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that name the server; `settings` reads them."""
+    """Add the options that name the server; `settings` reads them."""
     group = parser.add_argument_group(
-        "connection", "beneath these, the environment (NATS_URL, ...) and the context count"
+        "connection", "these override the environment (NATS_URL, ...), which overrides the context"
     )
     group.add_argument(
         "-s", "--server", metavar="URL[,URL]", help="servers (default nats://localhost:4222)"
@@ -51,53 +51,53 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="nats.x=y",
         action="append",
         default=[],
-        help="any connection option, such as nats.credential.file=app.creds; may be repeated",
+        help="any connection option, such as nats.credential.file=app.creds; can be repeated",
     )
 
 
 def settings(arguments: argparse.Namespace) -> NatsSettings:
-    """The settings that the connection arguments, and the layers beneath them, make.
+    """Return the settings from the connection arguments, the environment and the context.
 
-    Raises ``OptionError``; it never repeats a value that may be a secret.
+    Raises ``OptionError``, whose message never contains a value that may be a secret.
     """
     options: dict[str, str] = {}
     for number, text in enumerate(arguments.option, 1):
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            raise OptionError(f"-o number {number} has no =: write -o nats.user=me, for example")
+            raise OptionError(f"-o number {number} has no =: use the form -o nats.user=me")
         if not name.lower().startswith("nats."):
-            raise OptionError(f"-o {name}: options begin with nats.")
+            raise OptionError(f"-o {name} is not an option: use a name that begins with nats.")
         if canonical(name) in map(canonical, options):
-            raise OptionError(f"-o {name} is given twice")
+            raise OptionError(f"-o {name} is given twice: give it once")
         options[name] = value
     for option, flag in (("nats.url", "server"), ("nats.context", "context")):
         given = getattr(arguments, flag)
         if given is not None:
             if option in map(canonical, options):
-                raise OptionError(f"--{flag} and -o {option} are the same: give one of them")
+                raise OptionError(f"--{flag} and -o {option} set the same option: use one of them")
             options[option] = given
     return NatsSettings.from_options(options)
 
 
 def duration(text: str) -> float:
-    """Seconds, for argparse."""
+    """Return seconds, for argparse."""
     return _converted(parse_duration, text)
 
 
 def positive_duration(text: str) -> float:
-    """Seconds above 0, for argparse."""
+    """Return seconds above 0, for argparse."""
     seconds = _converted(parse_duration, text)
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; leave it out for no limit")
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; omit the option for no limit")
     return seconds
 
 
 def positive_size(text: str) -> int:
-    """Bytes above 0, for argparse."""
+    """Return bytes above 0, for argparse."""
     size = _converted(parse_size, text)
     if size <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; leave it out for no limit")
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; omit the option for no limit")
     return size
 
 

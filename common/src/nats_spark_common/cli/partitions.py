@@ -1,4 +1,4 @@
-"""``nats-spark partitions``: make, look at and delete the streams of the partitioned flavor."""
+"""``nats-spark partitions``: create, show and delete the streams of the partitioned flavor."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 from ..errors import OptionError
 from ..jetstream.control import Control
-from ..partitions.create import Survey, make, survey
-from ..partitions.delete import Removal, removal, remove
-from ..partitions.look import look, look_again
-from ..partitions.plan import MOST_PARTITIONS, PartitionSet, check_name, key_text, key_words, plan
+from ..partitions.create import Survey, create_streams, survey
+from ..partitions.delete import Deletion, delete_streams, plan_deletion
+from ..partitions.mark import describe_key, key_text
+from ..partitions.plan import MAX_PARTITIONS, PartitionSet, check_name, plan
+from ..partitions.snapshot import retake_snapshot, take_snapshot
 from ..protocol.partition_names import runs
 from . import text
 from .parser import (
@@ -29,92 +30,108 @@ from .parser import (
 from .partitions_text import as_json, as_text
 
 _CREATE = """\
-Make the streams that the format nats-partitioned reads: an ingest stream that takes one subject,
-and N partitions, PREFIX-0 to PREFIX-(N-1), over which the hash of the key divides its messages. A
-key is always in the same partition, in the order in which it was published, under its own subject.
-Run again, it makes what is missing. What exists is never changed.
+Create the streams that the format nats-partitioned reads: an ingest stream that takes one subject,
+and N partitions, PREFIX-0 to PREFIX-(N-1), which divide its messages by the hash of the key. A key
+is always in the same partition, in publishing order, under its own subject. A second run creates
+only what is missing. Existing streams are never changed.
 
-The ingest stream keeps its own copy of every message, without limit unless --ingest-max-age says
-otherwise. That is the safe default: a partition that is away for longer than the ingest stream
-keeps messages loses those that it has not taken yet."""
+The ingest stream keeps its own copy of every message, without limit unless --ingest-max-age is
+set. This is the safe default: a partition that is unavailable for longer than the ingest stream
+keeps messages loses those that it has not stored yet."""
 
 _SHOW = """\
-Show the partitions PREFIX-0, PREFIX-1, ..., made by 'create' or by hand: how full each is, how fast
-it grows, how far it lags behind the ingest stream, and how evenly they are used. Rates are those
-between two looks at the streams."""
+Show the partitions PREFIX-0, PREFIX-1, ..., whether 'create' or somebody else created them: how
+full each is, how fast it grows, how far it lags behind the ingest stream, and how evenly they are
+used. The streams are read twice to measure rates."""
 
 _DELETE = """\
-Delete the streams that 'create' made for PREFIX, with all their messages. They are known by their
-metadata; others are left alone, whatever their names. Nothing to delete is no error."""
+Delete the streams that 'create' created for PREFIX, with all their messages. They are recognized
+by their metadata. Other streams are kept, whatever their names. It is no error if there is nothing
+to delete."""
 
 
 def add_arguments(groups: Subparsers[Parser]) -> None:
     """Add the group ``partitions`` and its subcommands."""
     group = groups.add_parser("partitions", help="streams of the format nats-partitioned")
     commands = group.add_subparsers(metavar="COMMAND", required=True)
+    _add_create(commands)
+    _add_show(commands)
+    _add_delete(commands)
 
-    create = _command(commands, "create", _create, "make a partitioned set of streams", _CREATE)
-    create.add_argument(
-        "--subject", required=True, help="what to divide, a pattern such as 'orders.*.>'"
+
+def _add_create(commands: Subparsers[Parser]) -> None:
+    parser = _command(commands, "create", _create, "create a partitioned set of streams", _CREATE)
+    parser.add_argument(
+        "--subject", required=True, help="the subject to divide, a pattern such as 'orders.*.>'"
     )
-    create.add_argument(
+    parser.add_argument(
         "--partitions",
         required=True,
         type=int,
         metavar="N",
-        help=f"how many, from 1 to {MOST_PARTITIONS}",
+        help=f"number of partitions, from 1 to {MAX_PARTITIONS}",
     )
-    create.add_argument(
+    parser.add_argument(
         "--key",
         metavar="1[,2]",
-        help="wildcards * of the subject that make the key, counted from 1, or the word subject "
-        "for the whole subject (server 2.12); default: all *, without any the whole subject",
+        help="wildcards * of the subject that make the key, counted from 1, or 'subject' for the "
+        "whole subject (server 2.12); default: all *, or the whole subject if it has none",
     )
-    create.add_argument("--storage", choices=("file", "memory"), default="file")
-    create.add_argument(
+    parser.add_argument(
+        "--ingest", metavar="NAME", help="name of the ingest stream (default PREFIX-ingest)"
+    )
+    _add_limits(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the configurations of the streams to create, as JSON, and create nothing",
+    )
+
+
+def _add_limits(parser: Parser) -> None:
+    parser.add_argument("--storage", choices=("file", "memory"), default="file")
+    parser.add_argument(
         "--replicas", type=int, choices=range(1, 6), default=1, metavar="1-5", help="default 1"
     )
-    create.add_argument(
+    parser.add_argument(
         "--max-age",
         type=positive_duration,
         metavar="AGE",
-        help="how long a partition keeps a message, 7d for example (default: no limit)",
+        help="how long a partition keeps a message, such as 7d (default: no limit)",
     )
-    create.add_argument(
+    parser.add_argument(
         "--max-bytes",
         type=positive_size,
         metavar="SIZE",
-        help="how much a partition keeps, 10GiB for example (default: no limit)",
+        help="maximum size of a partition, such as 10GiB (default: no limit)",
     )
-    create.add_argument(
-        "--ingest", metavar="NAME", help="name of the ingest stream (default PREFIX-ingest)"
-    )
-    create.add_argument(
+    parser.add_argument(
         "--ingest-max-age",
         type=positive_duration,
         metavar="AGE",
-        help="how long the ingest stream keeps a message, the longest that a partition may be "
-        "away (default: no limit)",
-    )
-    create.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the configurations of the streams to make, as JSON, and make nothing",
+        help="how long the ingest stream keeps a message, and so how long a partition may be "
+        "unavailable without loss (default: no limit)",
     )
 
-    show = _command(commands, "show", _show, "show how the partitions are used", _SHOW)
-    show.add_argument(
+
+def _add_show(commands: Subparsers[Parser]) -> None:
+    parser = _command(commands, "show", _show, "show how the partitions are used", _SHOW)
+    parser.add_argument(
         "--interval",
         type=duration,
         default=1.0,
         metavar="TIME",
-        help="between the two looks that give the rates (default 1s); 0: one look, no rates",
+        help="time between the two reads that give the rates (default 1s); 0: one read, no rates",
     )
-    show.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
-    delete = _command(commands, "delete", _delete, "delete a set that 'create' made", _DELETE)
-    delete.add_argument("--yes", action="store_true", help="do not ask")
-    delete.add_argument("--dry-run", action="store_true", help="list, and delete nothing")
+
+def _add_delete(commands: Subparsers[Parser]) -> None:
+    parser = _command(commands, "delete", _delete, "delete a set that 'create' created", _DELETE)
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the streams, and delete nothing"
+    )
 
 
 def _command(
@@ -149,48 +166,49 @@ def _create(arguments: argparse.Namespace) -> None:
         found = survey(control, wanted)
         if arguments.dry_run:
             print(json.dumps(found.missing, indent=2))
-            _note(
-                f"dry run, nothing was made: {text.plural(len(found.missing), 'stream')} to make"
-                + (f", {len(found.existing)} exist" if found.existing else "")
+            _print_note(
+                "dry run, nothing was created: "
+                f"{text.plural(len(found.missing), 'stream')} to create"
+                + (f", {len(found.existing)} existing" if found.existing else "")
             )
             return
-        make(control, found.missing)
-    print(_created(wanted, found))
+        create_streams(control, found.missing)
+    print(_creation_text(wanted, found))
 
 
-def _created(wanted: PartitionSet, found: Survey) -> str:
-    made = [config["name"] for config in found.missing]
+def _creation_text(wanted: PartitionSet, found: Survey) -> str:
+    created = [config["name"] for config in found.missing]
     lines = []
-    if made:
-        lines.append(f"made     {runs(wanted.prefix, made)}")
+    if created:
+        lines.append(f"created  {runs(wanted.prefix, created)}")
     if found.existing:
         lines.append(f"existed  {runs(wanted.prefix, found.existing)}")
-    if found.gone and made:
+    if found.removed and created:
         lines.append(
-            f"{wanted.ingest} has removed its first {text.plural(found.gone, 'message')}: what was "
-            "made now does not have them"
+            f"{wanted.ingest} has removed its first {text.plural(found.removed, 'message')}: the "
+            "streams created now do not have them"
         )
     if wanted.ingest_max_age is None:
-        keeps = (
-            "without limit: no partition can miss one, however long it is away, and the space it "
-            "takes grows; --ingest-max-age bounds it"
+        retention = (
+            "without limit: a partition misses none, however long it is unavailable, but the "
+            "space that they take grows; --ingest-max-age limits it"
         )
     else:
-        keeps = (
-            f"for {text.duration(wanted.ingest_max_age)}: a partition that is away for longer "
-            "misses what is removed meanwhile"
+        retention = (
+            f"for {text.duration(wanted.ingest_max_age)}: a partition that is unavailable for "
+            "longer misses those that are removed meanwhile"
         )
-    how = f"by {key_words(key_text(wanted.key))}" if wanted.count > 1 else "undivided"
+    how = f"by {describe_key(key_text(wanted.key))}" if wanted.count > 1 else "undivided"
     paragraph = (
-        f"Every message is stored twice, in its partition and in {wanted.ingest}, which keeps it "
-        f"{keeps}."
+        f"Every message is stored twice, in its partition and in {wanted.ingest}, which keeps "
+        f"messages {retention}."
     )
     return "\n".join(
         [
             *lines,
             "",
             f"{wanted.subject} -> {text.plural(wanted.count, 'partition')}, {how}. Producers "
-            "publish to it as ever.",
+            "publish to it as before.",
             *textwrap.wrap(paragraph, 100, break_on_hyphens=False),
             "",
             "To read it:",
@@ -204,10 +222,10 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
 def _show(arguments: argparse.Namespace) -> None:
     check_name("PREFIX", arguments.prefix)
     with Control(settings(arguments)) as control:
-        before = after = look(control, arguments.prefix)
+        before = after = take_snapshot(control, arguments.prefix)
         if arguments.interval:
             time.sleep(arguments.interval)
-            after = look_again(control, before)
+            after = retake_snapshot(control, before)
     if arguments.json:
         print(json.dumps(as_json(arguments.prefix, before, after), indent=2))
     else:
@@ -218,35 +236,34 @@ def _delete(arguments: argparse.Namespace) -> None:
     prefix = arguments.prefix
     check_name("PREFIX", prefix)
     with Control(settings(arguments)) as control:
-        found = removal(control, prefix)
-        for name, reason in found.left:
-            print(f"left alone: {name}, {reason}")
+        found = plan_deletion(control, prefix)
+        for name, reason in found.kept:
+            print(f"kept: {name}, {reason}")
         if not found.streams:
-            print(f"nothing to delete: no stream was made for {prefix} by 'partitions create'")
+            print(f"nothing to delete: 'partitions create' created no stream for {prefix}")
             return
         rows = [["stream", "messages", "bytes"]]
         rows += [[e.name, text.count(e.messages), text.size(e.bytes)] for e in found.streams]
         print(text.table(rows))
         if arguments.dry_run:
-            _note(f"dry run, nothing was deleted: {_extent(found)}")
+            _print_note(f"dry run, nothing was deleted: {_extent(found)}")
             return
-        if not arguments.yes and not _agreed(found):
+        if not arguments.yes and not _confirmed(found):
             print("nothing was deleted")
             return
-        remove(control, found.streams)
+        delete_streams(control, found.streams)
     print(f"deleted {_extent(found)}")
 
 
-def _extent(found: Removal) -> str:
+def _extent(found: Deletion) -> str:
     streams = text.plural(len(found.streams), "stream")
     return f"{streams} with {text.plural(found.messages, 'message')}"
 
 
-def _agreed(found: Removal) -> bool:
+def _confirmed(found: Deletion) -> bool:
     if not sys.stdin.isatty():
         raise OptionError(
-            f"--yes is needed to delete {_extent(found)} where nobody can be asked; nothing was "
-            "deleted"
+            f"--yes is needed to delete {_extent(found)} without a terminal; nothing was deleted"
         )
     try:
         answer = input(f"Delete {_extent(found)}? They cannot be restored. [y/N] ")
@@ -255,5 +272,5 @@ def _agreed(found: Removal) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _note(words: str) -> None:
-    print(f"nats-spark: {words}", file=sys.stderr)
+def _print_note(note: str) -> None:
+    print(f"nats-spark: {note}", file=sys.stderr)

@@ -1,23 +1,23 @@
-"""What ``nats-spark partitions show`` tells of a set."""
+"""The output of ``nats-spark partitions show``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..partitions.look import Rate, SetLook, StreamLook
-from ..partitions.plan import key_words
+from ..partitions.mark import describe_key
+from ..partitions.snapshot import Rate, SetSnapshot, StreamSnapshot
 from . import text
 
-#: A source says that it is there at least once a second; so long a silence is worth a word.
+#: A source sends a heartbeat at least once a second; a longer silence than this gets a note.
 _SILENCE_SECONDS = 10.0
 
 
-def as_json(prefix: str, before: SetLook, after: SetLook) -> dict[str, Any]:
-    """Two looks at a set, for machines: rates are null where there was one look."""
+def as_json(prefix: str, before: SetSnapshot, after: SetSnapshot) -> dict[str, Any]:
+    """Return two snapshots of a set for programs; rates are null if both are the same."""
     rates = _rates(before, after)
     total = sum(each.messages for each in after.partitions)
 
-    def figures(each: StreamLook) -> dict[str, Any]:
+    def figures(each: StreamSnapshot) -> dict[str, Any]:
         rate = rates[each.name]
         return {
             "stream": each.name,
@@ -61,18 +61,18 @@ def as_json(prefix: str, before: SetLook, after: SetLook) -> dict[str, Any]:
     }
 
 
-def _lag(partitions: list[StreamLook]) -> int | None:
+def _lag(partitions: list[StreamSnapshot]) -> int | None:
     known = [each.lag for each in partitions if each.lag is not None]
     return sum(known) if known else None
 
 
-def as_text(prefix: str, before: SetLook, after: SetLook) -> str:
-    """Two looks at a set, for people."""
+def as_text(prefix: str, before: SetSnapshot, after: SetSnapshot) -> str:
+    """Return two snapshots of a set as text."""
     rates = _rates(before, after)
     partitions = after.partitions
     total = sum(each.messages for each in partitions)
 
-    def row(each: StreamLook, share: str, lag: str) -> list[str]:
+    def row(each: StreamSnapshot, share: str, lag: str) -> list[str]:
         return [
             each.name,
             *_amounts(each.messages, each.bytes, share, rates[each.name]),
@@ -95,7 +95,7 @@ def as_text(prefix: str, before: SetLook, after: SetLook) -> str:
 
     title = f"{prefix}: {text.plural(len(partitions), 'partition')}"
     if after.mark:
-        title += f" of {after.mark.subject} by {key_words(after.mark.key)}"
+        title += f" of {after.mark.subject} by {describe_key(after.mark.key)}"
     lines = [title, "", text.table(rows), ""]
     skew = _skew(partitions)
     if skew is None:
@@ -105,9 +105,7 @@ def as_text(prefix: str, before: SetLook, after: SetLook) -> str:
         lines.append(f"skew   {skew:.2f}: {largest.name} has {skew:.2f} times the mean")
     seconds = _seconds(before, after)
     lines.append(
-        f"rates  over {seconds:.2f} s, between two looks"
-        if seconds
-        else "rates  not measured: one look (--interval 0)"
+        f"rates  measured over {seconds:.2f} s" if seconds else "rates  not measured (--interval 0)"
     )
     return "\n".join([*lines, *_warnings(after)])
 
@@ -122,30 +120,30 @@ def _amounts(messages: int, size: int, share: str, rate: Rate | None) -> list[st
     ]
 
 
-def _warnings(after: SetLook) -> list[str]:
-    lines = [f"note   {name}, which is sourced, does not exist" for name in after.absent]
+def _warnings(after: SetSnapshot) -> list[str]:
+    lines = [f"note   the sourced stream {name} does not exist" for name in after.absent]
     for each in after.partitions:
-        lines += [f"note   {each.name}: the server says of its source: {e}" for e in each.errors]
+        lines += [f"note   {each.name}: its source reports an error: {e}" for e in each.errors]
         if each.heard is not None and each.heard > _SILENCE_SECONDS and not after.absent:
             lines.append(
-                f"note   {each.name} has not heard of its source for {text.duration(each.heard)}: "
-                "its lag may be greater"
+                f"note   {each.name} has not heard from its source for "
+                f"{text.duration(each.heard)}: its lag may be greater"
             )
     return lines
 
 
-def _rates(before: SetLook, after: SetLook) -> dict[str, Rate | None]:
+def _rates(before: SetSnapshot, after: SetSnapshot) -> dict[str, Rate | None]:
     earlier = {each.name: each for each in before.streams}
     return {each.name: Rate.between(earlier[each.name], each) for each in after.streams}
 
 
-def _skew(partitions: list[StreamLook]) -> float | None:
-    """The largest partition over the mean, by messages; None where there are none."""
+def _skew(partitions: list[StreamSnapshot]) -> float | None:
+    """Return the largest partition over the mean, by messages; None if there are no messages."""
     counts = [each.messages for each in partitions]
     return max(counts) * len(counts) / sum(counts) if sum(counts) else None
 
 
-def _share(one: StreamLook, total: int) -> float | None:
+def _share(one: StreamSnapshot, total: int) -> float | None:
     return one.messages / total if total else None
 
 
@@ -156,5 +154,5 @@ def _sum(rates: list[Rate | None]) -> Rate | None:
     return Rate(sum(rate.messages for rate in known), sum(rate.bytes for rate in known))
 
 
-def _seconds(before: SetLook, after: SetLook) -> float:
+def _seconds(before: SetSnapshot, after: SetSnapshot) -> float:
     return after.partitions[0].when - before.partitions[0].when

@@ -1,26 +1,26 @@
-"""Figures and tables for people."""
+"""Numbers and tables as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_NOTHING = "-"
+_UNKNOWN = "-"
 
 
 def count(number: float | None) -> str:
-    """With separators; one decimal below ten, where it has one. ``-`` for None."""
+    """Return a number with separators, and one decimal if it is below ten. ``-`` for None."""
     if number is None:
-        return _NOTHING
+        return _UNKNOWN
     if number < 10 and round(number, 1) != round(number):
         return f"{number:.1f}"
     return f"{round(number):,}"
 
 
 def size(number: float | None, suffix: str = "") -> str:
-    """Bytes with a binary unit: ``1.2 MiB``. ``-`` for None."""
+    """Return bytes with a binary unit: ``1.2 MiB``. ``-`` for None."""
     if number is None:
-        return _NOTHING
+        return _UNKNOWN
     unit = 0
     while number >= 1023.95 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
@@ -28,9 +28,9 @@ def size(number: float | None, suffix: str = "") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """In the greatest fitting unit: ``2.5 s``, ``3 h``. ``-`` for None."""
+    """Return seconds in the largest fitting unit: ``2.5 s``, ``3 h``. ``-`` for None."""
     if seconds is None:
-        return _NOTHING
+        return _UNKNOWN
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {unit}"
@@ -38,17 +38,17 @@ def duration(seconds: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """A fraction of 1 as a percentage. ``-`` for None."""
-    return _NOTHING if part is None else f"{part:.1%}"
+    """Return a fraction of 1 as a percentage. ``-`` for None."""
+    return _UNKNOWN if part is None else f"{part:.1%}"
 
 
 def plural(number: int, word: str) -> str:
-    """``1 message``, ``2,000 messages``."""
+    """Return a count with its noun: ``1 message``, ``2,000 messages``."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right; the first row heads them."""
+    """Return aligned columns: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -1,5 +1,6 @@
 """Numbered sets of streams, as the flavor nats-partitioned reads them.
 
-Start with `plan`: the set that is asked for. `mark` is what the streams' metadata say,
-`differences` compares a stream with the plan; `look`, `create` and `delete` work on the server.
+Start with `plan`: the requested set and the configurations of its streams. `mark` identifies the
+streams of a set by their metadata, and `differences` compares a stream with the plan. `create`,
+`delete` and `snapshot` (what the streams hold now) work on the server.
 """

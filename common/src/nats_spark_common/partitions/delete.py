@@ -1,4 +1,4 @@
-"""Deletes what the command made, and nothing else."""
+"""Deletes the streams that the command created, and no others."""
 
 from __future__ import annotations
 
@@ -8,46 +8,51 @@ from dataclasses import dataclass
 from ..errors import NatsSparkError, PartitionSetError, ServerError, StreamNotFoundError
 from ..jetstream.control import Control
 from ..protocol.partition_names import partition_index
-from .look import StreamLook
+from .mark import default_ingest_name
+from .snapshot import StreamSnapshot
 
 
 @dataclass(frozen=True)
-class Removal:
-    """What a delete is to remove, the ingest stream first, and what it leaves, with the reason."""
+class Deletion:
+    """The streams to delete, the ingest stream first, and those that are kept, with the reason."""
 
-    streams: list[StreamLook]
-    left: list[tuple[str, str]]
+    streams: list[StreamSnapshot]
+    kept: list[tuple[str, str]]
 
     @property
     def messages(self) -> int:
+        """The number of messages in the streams to delete."""
         return sum(each.messages for each in self.streams)
 
 
-def removal(control: Control, prefix: str) -> Removal:
-    """The streams that bear the mark of a prefix, and those that look as if they did."""
+def plan_deletion(control: Control, prefix: str) -> Deletion:
+    """Find the streams with the mark of a prefix, and those that only look like them."""
     infos = control.stream_infos_json(control.stream_names())
-    looks = [StreamLook.from_json(info, 0.0) for info in infos.values()]
-    marked = [each for each in looks if each.mark and each.mark.prefix == prefix]
+    streams = [StreamSnapshot.from_json(info, 0.0) for info in infos.values()]
+    marked = [each for each in streams if each.mark and each.mark.prefix == prefix]
     marked.sort(key=_ingest_first)
     ours = {each.name for each in marked}
-    left = [
-        (each.name, "not made by this command")
-        for each in sorted(looks, key=lambda each: each.name)
+    kept = [
+        (each.name, "not created by this command")
+        for each in sorted(streams, key=lambda each: each.name)
         if each.name not in ours
-        and (partition_index(prefix, each.name) is not None or each.name == f"{prefix}-ingest")
+        and (
+            partition_index(prefix, each.name) is not None
+            or each.name == default_ingest_name(prefix)
+        )
     ]
-    left += [
-        (each.name, f"sources {', '.join(found)}, and gets nothing from it any more")
-        for each in looks
+    kept += [
+        (each.name, f"sources {', '.join(found)}, and will get no more messages from there")
+        for each in streams
         if each.name not in ours and (found := sorted(ours & set(each.sources)))
     ]
-    return Removal(marked, left)
+    return Deletion(marked, kept)
 
 
-def remove(control: Control, streams: Iterable[StreamLook]) -> None:
-    """Delete the streams in their order; one that is gone already is no error.
+def delete_streams(control: Control, streams: Iterable[StreamSnapshot]) -> None:
+    """Delete the streams in their order; skip those that no longer exist.
 
-    Raises ``PartitionSetError`` that names those that are left.
+    Raises ``PartitionSetError`` with the names of those that remain.
     """
     waiting = [each.name for each in streams]
     while waiting:
@@ -56,12 +61,13 @@ def remove(control: Control, streams: Iterable[StreamLook]) -> None:
         except StreamNotFoundError:
             pass
         except NatsSparkError as error:
-            words = error.description if isinstance(error, ServerError) else str(error)
+            reason = error.description if isinstance(error, ServerError) else str(error)
             raise PartitionSetError(
-                f"stream {waiting[0]} cannot be deleted: {words}; still there: {', '.join(waiting)}"
+                f"stream {waiting[0]} could not be deleted: {reason}; remaining: "
+                f"{', '.join(waiting)}"
             ) from error
         del waiting[0]
 
 
-def _ingest_first(look: StreamLook) -> int:
-    return -1 if look.mark is None or look.mark.index is None else look.mark.index
+def _ingest_first(stream: StreamSnapshot) -> int:
+    return -1 if stream.mark is None or stream.mark.index is None else stream.mark.index

@@ -1,4 +1,4 @@
-"""The batch read: a fixed range of each stream, narrowed by the filters that Spark pushes down."""
+"""The batch read: a fixed range of each stream, narrowed by pushed-down filters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..rows.schema import Projection
 from .pushdown import Bounds, bounds_of
 from .range_partition import RangePartition, read_partition
 from .strategy import Strategy
-from .stream_states import Streams
+from .stream_states import StreamStates
 
 
 class BatchReader(DataSourceReader):
-    """Plans one read of everything between ``nats.start`` and ``nats.end``."""
+    """Plans one read from ``nats.start`` to ``nats.end``."""
 
     def __init__(self, settings: NatsSettings, projection: Projection, strategy: Strategy) -> None:
         self._settings = settings
@@ -33,38 +33,38 @@ class BatchReader(DataSourceReader):
         return _PushFilters(self)
 
     def push(self, filters: Iterable[Filter]) -> list[Filter]:
-        """Narrow the read by the filters; Spark evaluates them all again, which costs little."""
+        """Narrow the read by the filters; return them all, because Spark must evaluate them too."""
         offered = list(filters)
         self._bounds = bounds_of(offered)
         return offered
 
     def partitions(self) -> list[InputPartition]:
         settings, strategy = self._settings, self._strategy
-        with Streams(settings, strategy.selection(settings)) as streams:
+        with StreamStates(settings, strategy.selection(settings)) as streams:
             infos = streams.require()
             first, last = streams.start_offset(infos), streams.end_offset(infos)
-            spans = []
+            ranges = []
             for name, info in infos.items():
                 begin, end = first.streams[name].seq + 1, last.streams[name].seq
                 if begin > end + 1:
                     raise OptionError(
-                        f"nats.start lies behind nats.end in stream {name!r}: "
-                        f"sequence {begin} against {end}"
+                        f"nats.start (sequence {begin}) is after nats.end (sequence {end}) in "
+                        f"stream {name!r}: use an earlier nats.start or a later nats.end"
                     )
-                span = self._narrowed(streams, info, begin, end)
-                if span is not None:
-                    spans.append(span)
-        shares = strategy.tasks(spans, infos.keys(), settings)
-        # Spark reads a partition even of an empty plan.
+                narrowed = self._narrowed(streams, info, begin, end)
+                if narrowed is not None:
+                    ranges.append(narrowed)
+        shares = strategy.tasks(ranges, infos.keys(), settings)
+        # Spark reads one partition even if the plan has none.
         return [RangePartition(each) for each in shares or [()]]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         return read_partition(self._settings, self._projection, partition)
 
     def _narrowed(
-        self, streams: Streams, info: StreamInfo, begin: int, end: int
+        self, streams: StreamStates, info: StreamInfo, begin: int, end: int
     ) -> StreamRange | None:
-        """What the pushed filters leave of a range."""
+        """Return the part of a range that can pass the pushed filters."""
         bounds = self._bounds
         begin, end = max(begin, bounds.first_seq), min(end, bounds.last_seq)
         if bounds.since_ns is not None:
@@ -84,11 +84,11 @@ class BatchReader(DataSourceReader):
 
 
 class _PushFilters:
-    """``pushFilters`` for Spark, which refuses readers that implement it where push-down is off.
+    """``pushFilters`` that Spark accepts even if push-down is off.
 
-    Spark tells an implementation by its ``__func__`` and calls it only where the user turned
-    ``spark.sql.python.filterPushdown.enabled`` on. This one is called there, and does not make
-    every other query fail.
+    Spark rejects a reader that implements ``pushFilters``, which it detects by ``__func__``, unless
+    ``spark.sql.python.filterPushdown.enabled`` is set. This object has the ``__func__`` of the base
+    class, so Spark does not count it as an implementation, but calls it if push-down is on.
     """
 
     __func__ = staticmethod(DataSourceReader.pushFilters)

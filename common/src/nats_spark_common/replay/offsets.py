@@ -1,12 +1,13 @@
-"""The position in a set of streams, as it stands in Spark's checkpoint.
+"""The position in a set of streams, as Spark's checkpoint stores it.
 
 JSON: ``{"v":1,"streams":{"ORDERS":{"seq":123456,"created":"2024-05-01T12:00:00.123456789Z"}}}``;
-``seq`` is the last sequence consumed, ``created`` tells the stream from a later one of its name.
+``seq`` is the last sequence consumed, ``created`` distinguishes the stream from a later one of the
+same name.
 
-The batch that ends at an offset reads each stream from where the batch before it ended, unless the
-stream enters with this batch: then its ``"after"`` names the sequence behind which reading begins.
-So the offset of a batch and that of the one before say what its rows are, and nothing else does:
-Spark logs no offset for the beginning of the first batch, and asks for it anew after a restart.
+The batch that ends at an offset reads each stream from the end of the batch before. If the batch is
+the first to read a stream, ``"after"`` is the sequence before its first one. So the offsets of a
+batch and of the batch before define its rows without other state. This matters because Spark does
+not log the start of the first batch, and requests it again after a restart.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class StreamOffset:
-    """Everything up to sequence ``seq`` of the stream created at ``created`` is consumed.
+    """The sequences up to ``seq`` of the stream created at ``created`` are consumed.
 
     Attributes:
-        after: where the stream enters with the batch that ends here: what precedes its first
-            sequence.
+        after: if the batch that ends here is the first to read the stream: the sequence before the
+            first that it reads.
     """
 
     seq: int
@@ -36,29 +37,29 @@ class StreamOffset:
 
     @staticmethod
     def entering(seq: int, info: StreamInfo) -> StreamOffset:
-        """Behind ``seq``, whatever was consumed of a stream of this name."""
+        """Return a position after ``seq``, for a stream that no batch has read."""
         return StreamOffset(seq, info.created, seq)
 
     @staticmethod
     def head_of(info: StreamInfo) -> StreamOffset:
-        """Entering before the stream's first message."""
+        """Return the position before the stream's first message, for one that no batch has read."""
         return StreamOffset.entering(info.first_seq - 1, info)
 
     @staticmethod
     def end_of(info: StreamInfo) -> StreamOffset:
-        """Behind the stream's last message."""
+        """Return the position after the stream's last message."""
         return StreamOffset(info.last_seq, info.created)
 
     def advanced(self, count: int) -> StreamOffset:
-        """The end of the next batch, with ``count`` more sequences of the stream.
+        """Return the end of the next batch, with ``count`` more sequences of the stream.
 
-        A stream goes on entering until something of it is in a batch.
+        ``after`` is kept until a batch reads the stream.
         """
         after = self.after if self.after == self.seq else None
         return StreamOffset(self.seq + count, self.created, after)
 
     def at(self, other: StreamOffset) -> bool:
-        """Whether both stand at the same sequence of the same stream."""
+        """Return whether both are at the same sequence of the same stream."""
         return (self.seq, self.created) == (other.seq, other.created)
 
 
@@ -67,7 +68,7 @@ class Offset:
     """A `StreamOffset` for each stream, by name.
 
     Attributes:
-        resets: how often the query has begun anew (``nats.reset.on.restart``); it tells a batch
+        resets: how often the query was reset (``nats.reset.on.restart``). It distinguishes a batch
             that ends where the batch before ended from no batch.
     """
 
@@ -81,7 +82,7 @@ class Offset:
         return self.streams.get(stream)
 
     def at(self, other: Offset) -> bool:
-        """Whether both stand at the same sequences of the same streams, in the same round."""
+        """Return whether both are at the same sequences of the same streams after equal resets."""
         return (
             self.resets == other.resets
             and self.streams.keys() == other.streams.keys()
@@ -89,7 +90,7 @@ class Offset:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As Spark logs it: streams in the order of their names, so equal offsets look alike."""
+        """Return the JSON that Spark logs; sorted by name, so equal offsets give equal JSON."""
         streams: dict[str, dict[str, Any]] = {}
         for name, each in sorted(self.streams.items()):
             streams[name] = {"seq": each.seq, "created": each.created}
@@ -100,7 +101,7 @@ class Offset:
 
     @staticmethod
     def from_json(logged: Mapping[str, Any]) -> Offset:
-        """Raises ``OptionError`` where the checkpoint holds something else."""
+        """Parse a logged offset. Raises ``OptionError`` if another source has written it."""
         try:
             if logged["v"] != _VERSION:
                 raise ValueError(f"its version is {logged['v']!r}")
@@ -118,5 +119,5 @@ class Offset:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(
                 f"checkpointLocation: the offset {logged!r} was not written by this source "
-                f"({error}): use a checkpoint of its own for each query, or a new one"
+                f"({error}): use a separate checkpoint for each query, or a new one"
             ) from error

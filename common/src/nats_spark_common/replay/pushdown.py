@@ -1,6 +1,6 @@
-"""What Spark's filters say of subject, sequence and time. Pure.
+"""Converts Spark's filters into bounds on subject, sequence and time. Pure.
 
-The bounds may be wider than the filters, never narrower: Spark evaluates the filters again.
+The bounds may be wider than the filters, but never narrower: Spark also evaluates the filters.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ _REPLACED = "\ufffd"
 
 @dataclass(frozen=True)
 class Bounds:
-    """Attributes:
-    first_seq, last_seq: the sequences that can match, both included.
-    since_ns, until_ns: nanoseconds since the epoch, from the first to before the second.
-    subjects: filter subjects, each of which must take the message.
+    """Limits of what a read must fetch.
+
+    Attributes:
+        first_seq, last_seq: the sequences that can match, both included.
+        since_ns, until_ns: nanoseconds since the epoch; ``until_ns`` is excluded.
+        subjects: filter subjects, all of which must match.
     """
 
     first_seq: int = 1
@@ -60,7 +62,7 @@ class Bounds:
 
 
 def bounds_of(filters: Iterable[Filter]) -> Bounds:
-    """The bounds within which every row lies that passes all the filters."""
+    """Return bounds that contain every row that passes all the filters."""
     bounds = Bounds()
     for each in filters:
         column = getattr(each, "attribute", ())
@@ -89,7 +91,7 @@ def _by_sequence(bounds: Bounds, each: Filter) -> Bounds:
 
 
 def _by_time(bounds: Bounds, each: Filter) -> Bounds:
-    """The column is in whole microseconds, the server's time in nanoseconds within them."""
+    """Bound the server's nanoseconds; the column has whole microseconds, rounded down."""
     ns = _nanoseconds(getattr(each, "value", None))
     if ns is None:
         return bounds
@@ -116,7 +118,8 @@ def _nanoseconds(value: Any) -> int | None:
 
 def _by_subject(bounds: Bounds, each: Filter) -> Bounds:
     if _REPLACED in str(getattr(each, "value", "")):
-        return bounds  # the column shows it for bytes that are not UTF-8; the server has the bytes
+        # It replaces bytes that are not UTF-8, and the server would compare the bytes.
+        return bounds
     match each:
         case EqualTo(value=str(subject)) if is_literal(subject):
             return bounds.on_subject(subject)

@@ -1,4 +1,4 @@
-"""A running query in the driver: where its streams stand, and what its next batch takes."""
+"""Plans the batches of a running query in the driver."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ from ..planning.ranges import StreamRange
 from .offsets import Offset, StreamOffset
 from .reconcile import reconcile
 from .strategy import Strategy
-from .stream_states import Streams
+from .stream_states import StreamStates
 
 _log = logging.getLogger(__name__)
 
 
 class Query:
-    """Plans batches; holds a control connection, so close it."""
+    """Plans batches; holds a control connection until `close`."""
 
     def __init__(self, settings: NatsSettings, strategy: Strategy) -> None:
         """Connect. Raises ``ConnectError``, ``AuthError``, ``OptionError``."""
         self._settings = settings
         self._strategy = strategy
         self._selection = strategy.selection(settings)
-        self._streams = Streams(settings, self._selection)
+        self._streams = StreamStates(settings, self._selection)
         target = settings.target_batch_duration
         self._pace = Pace(target) if target else None
         self._target: dict[str, StreamInfo] | None = None
         self._last_batch = time.monotonic()
-        self._position_fits = False
+        self._position_checked = False
         self._reset_due = settings.reset_on_restart
-        self._beginning: Offset | None = None
-        self._no_beginning: NatsSparkError | None = None
-        self._durable_told = False
+        self._start: Offset | None = None
+        self._start_error: NatsSparkError | None = None
+        self._durable_warned = False
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._streams.close()
 
     def begin(self) -> Offset:
-        """Where a query without a checkpoint starts.
+        """Return the position at which a query without a checkpoint starts.
 
-        Spark asks several times, and again when it replays the first batch after a restart: what
-        is wrong with the start is told by `next`, and only to a query that does begin here.
+        Spark calls this several times, and again when it replays the first batch after a restart.
+        So a start that is not valid is reported by `next`, and only if the query does begin here.
 
         Raises ``StreamNotFoundError``, ``UnsupportedStreamError``.
         """
         infos = self._streams.require()
         try:
-            self._beginning = self._streams.start_offset(infos)
+            self._start = self._streams.start_offset(infos)
         except (OptionError, DataLossError) as error:
-            self._no_beginning = error
-            self._beginning = Offset()
-        return self._beginning
+            self._start_error = error
+            self._start = Offset()
+        return self._start
 
-    def stop_at_present_end(self) -> None:
-        """Take nothing into batches that comes after this moment."""
+    def stop_at_current_end(self) -> None:
+        """Exclude messages that are stored after this moment from all batches."""
         self._target = self._streams.refresh()
 
     def report(self) -> Offset:
-        """The streams' ends."""
+        """Return the streams' current ends."""
         infos = self._streams.recent()
         return Offset({name: StreamOffset.end_of(info) for name, info in infos.items()})
 
     def next(self, position: Offset, *, unlimited: bool) -> Offset:
-        """The end of the next batch; ``position`` itself where there is to be none.
+        """Return the end of the next batch; ``position`` itself if there is none.
 
-        Where there is none it waits for ``nats.poll.interval``, because Spark asks again at once.
+        If there is none, waits for ``nats.poll.interval`` first, because Spark polls again at once.
 
         Raises:
-            DataLossError: as ``nats.fail.on.data.loss`` has it.
-            OptionError: the checkpoint does not fit the options, or ``nats.start`` the streams.
+            DataLossError: messages were lost, and ``nats.fail.on.data.loss`` is set.
+            OptionError: the checkpoint does not match the options, or ``nats.start`` the streams.
         """
-        if self._no_beginning and not position.streams:
-            raise self._no_beginning
+        if self._start_error and not position.streams:
+            raise self._start_error
         if self._pace:
             self._pace.finish(time.monotonic())
-        self._check(position)
-        if position == self._beginning:
-            self._tell_unused_durable(position)
+        self._check_position(position)
+        if position == self._start:
+            self._warn_of_unused_durable(position)
         end = self._end(position, unlimited)
         if end is position and self._target is None:
             time.sleep(max(0.0, self._settings.poll_interval - self._streams.age))
@@ -92,8 +92,8 @@ class Query:
         return end
 
     def ranges(self, before: Offset, after: Offset) -> list[StreamRange]:
-        """What the batch between two logged offsets reads. Raises as `next`."""
-        self._check(after)
+        """Return the ranges of the batch between two logged offsets. Raises as `next`."""
+        self._check_position(after)
         infos = self._streams.recent()
         found = (
             self._range(name, before.get(name), reached, infos.get(name)) for name, reached in after
@@ -103,15 +103,15 @@ class Query:
     def _range(
         self,
         name: str,
-        begun: StreamOffset | None,
+        before: StreamOffset | None,
         reached: StreamOffset,
         info: StreamInfo | None,
     ) -> StreamRange | None:
         after = reached.after
         if after is None:
-            if begun is None or begun.created != reached.created:
-                return None  # no batch could end so: the offsets are not of one query
-            after = begun.seq
+            if before is None or before.created != reached.created:
+                return None  # the offsets are not of one query
+            after = before.seq
         if after >= reached.seq:
             return None
         if info is None:
@@ -131,18 +131,18 @@ class Query:
         direct = self._streams.reads_direct(info, filters)
         return StreamRange(name, info.created, first, reached.seq, filters, direct)
 
-    def _check(self, position: Offset) -> None:
-        """Once a run, because a stream that is lost later is a matter of `loss`."""
-        if not self._position_fits:
+    def _check_position(self, position: Offset) -> None:
+        """Check the position once a run; `reconcile` reports streams that are lost later."""
+        if not self._position_checked:
             self._selection.check_position(position.streams.keys())
-            self._position_fits = True
+            self._position_checked = True
 
-    def _tell_unused_durable(self, position: Offset) -> None:
-        """Once, to a query that begins where it need not go on from: a durable's position."""
+    def _warn_of_unused_durable(self, position: Offset) -> None:
+        """Warn once if a new query ignores the acknowledgments of its durable consumer."""
         settings, durable = self._settings, self._settings.durable_name
-        if self._durable_told or durable is None or "start" in settings.model_fields_set:
+        if self._durable_warned or durable is None or "start" in settings.model_fields_set:
             return
-        self._durable_told = True
+        self._durable_warned = True
         floors = self._streams.acknowledged(durable, self._streams.recent())
         if not floors:
             return
@@ -150,9 +150,9 @@ class Query:
         (only, *more) = starts.values()
         _log.warning(
             "nats.durable.name=%s: the durable consumer has acknowledged up to %s, which this "
-            "flavor does not go by: without a checkpoint the query begins at sequence %s. To go on "
-            "behind what was acknowledged, use a new checkpoint with nats.start=%s, or "
-            "format('nats-balanced'), which reads through the durable",
+            "flavor ignores. Without a checkpoint the query begins at sequence %s. To continue "
+            "after the acknowledged messages, use a new checkpoint with nats.start=%s, or "
+            "format('nats-balanced'), which reads through the durable consumer",
             durable,
             ", ".join(f"{name}:{floor}" for name, floor in floors.items()),
             ", ".join(f"{name}:{position.streams[name].seq + 1}" for name in floors),
@@ -162,7 +162,7 @@ class Query:
     def _end(self, position: Offset, unlimited: bool) -> Offset:
         infos = self._streams.recent()
         losses: list[str] = []
-        resets = position.resets + (self._reset_due and position != self._beginning)
+        resets = position.resets + (self._reset_due and position != self._start)
         if resets > position.resets:
             reached = dict(self._streams.start_offset(self._streams.require()))
         else:
@@ -170,9 +170,9 @@ class Query:
         available = self._available(reached, infos)
         waiting = not unlimited and not self._worth_a_batch(available)
         if waiting and losses and not self._settings.fail_on_data_loss:
-            return position  # told with the next batch, instead of an empty one for each loss
-        for words in losses:
-            report_loss(self._settings, words)
+            return position  # the next batch reports the losses, instead of one empty batch each
+        for loss in losses:
+            report_loss(self._settings, loss)
         self._reset_due = False
         taken = {} if waiting else self._admit(available, unlimited)
         ends = {name: each.advanced(taken.get(name, 0)) for name, each in reached.items()}
@@ -187,7 +187,7 @@ class Query:
     def _available(
         self, reached: Mapping[str, StreamOffset], infos: Mapping[str, StreamInfo]
     ) -> dict[str, Available]:
-        """What each stream has to offer, up to where the query is to stop."""
+        """Return what each stream has for the next batch, up to where the query must stop."""
         bounds = infos if self._target is None else self._target
         available = {}
         for name, each in reached.items():
@@ -202,13 +202,13 @@ class Query:
         if self._target is not None:
             return count > 0
         settings, waited = self._settings, time.monotonic() - self._last_batch
-        least = settings.min_messages_per_trigger
-        return worth_a_batch(count, least, waited, settings.max_trigger_delay)
+        minimum = settings.min_messages_per_trigger
+        return worth_a_batch(count, minimum, waited, settings.max_trigger_delay)
 
     def _admit(self, available: Mapping[str, Available], unlimited: bool) -> dict[str, int]:
         if unlimited:
             return self._strategy.admit(available, None, None)
-        most = self._settings.max_messages_per_trigger
+        max_messages = self._settings.max_messages_per_trigger
         if self._pace:
-            most = min(most or self._pace.limit, self._pace.limit)
-        return self._strategy.admit(available, most, self._settings.max_bytes_per_trigger)
+            max_messages = min(max_messages or self._pace.limit, self._pace.limit)
+        return self._strategy.admit(available, max_messages, self._settings.max_bytes_per_trigger)

@@ -1,4 +1,4 @@
-"""A task's share of a batch and how it is read; all of it travels to the executors."""
+"""A task's share of a batch and how it is read. Spark pickles all of it for the executors."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from ..rows.schema import Projection
 
 
 class RangePartition(InputPartition):
-    """Ranges of streams, one after the other; none for a task with nothing to read."""
+    """Ranges of streams, read one after the other; none for a task with nothing to read."""
 
-    def __init__(self, spans: tuple[StreamRange, ...]) -> None:
-        super().__init__(spans)
-        self.spans = spans
+    def __init__(self, ranges: tuple[StreamRange, ...]) -> None:
+        super().__init__(ranges)
+        self.ranges = ranges
 
 
 def read_partition(
     settings: NatsSettings, projection: Projection, partition: InputPartition
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the ranges, in sequence order. Raises as `read_range` and `decompress` do."""
+    """Return the rows of the ranges, in sequence order. Raises as `read_range`, `decompress`."""
     assert isinstance(partition, RangePartition)
-    for span in partition.spans:
-        yield from _read(settings, projection, span)
+    for each in partition.ranges:
+        yield from _read(settings, projection, each)
 
 
 def _read(
-    settings: NatsSettings, projection: Projection, span: StreamRange
+    settings: NatsSettings, projection: Projection, part: StreamRange
 ) -> Iterator[pa.RecordBatch]:
-    constants = {"stream": span.stream, "domain": settings.domain}
-    for messages in read_range(settings, span, projection.fields):
-        opened = decompress(
+    constants = {"stream": part.stream, "domain": settings.domain}
+    for messages in read_range(settings, part, projection.fields):
+        decompressed = decompress(
             messages,
             settings.payload_compression,
             settings.payload_on_error,
-            span.stream,
+            part.stream,
             settings.payload_max_decompressed,
         )
-        yield projection.batch(opened, constants)
+        yield projection.batch(decompressed, constants)

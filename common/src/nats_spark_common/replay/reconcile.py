@@ -1,4 +1,4 @@
-"""A position against the streams as they are now: where each goes on, and what was lost. Pure."""
+"""Compares a position with the current streams: where each continues, what was lost. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .offsets import Offset, StreamOffset
 def reconcile(
     position: Offset, infos: Mapping[str, StreamInfo]
 ) -> tuple[dict[str, StreamOffset], list[str]]:
-    """Where the next batch begins in each stream that exists, and words for what is lost.
+    """Return where the next batch begins in each existing stream, and a message for each loss.
 
-    Streams that the position does not know enter before their first message.
+    A stream that is not in the position is read from its first message.
     """
     reached: dict[str, StreamOffset] = {}
     losses: list[str] = []
@@ -23,7 +23,7 @@ def reconcile(
         if info is None:
             losses.append(vanished(name))
             continue
-        reached[name], lost = _settle_stream(each, info)
+        reached[name], lost = _reconcile_stream(each, info)
         losses += [lost] if lost else []
     for name, info in infos.items():
         if position.get(name) is None:
@@ -31,7 +31,7 @@ def reconcile(
     return reached, losses
 
 
-def _settle_stream(each: StreamOffset, info: StreamInfo) -> tuple[StreamOffset, str | None]:
+def _reconcile_stream(each: StreamOffset, info: StreamInfo) -> tuple[StreamOffset, str | None]:
     if info.created != each.created:
         lost = recreated(info.name, each.created, info.created)
         return StreamOffset.head_of(info), lost

@@ -1,4 +1,4 @@
-"""The entry point of a flavor whose position Spark keeps."""
+"""The base class of a flavor's ``DefaultSource`` whose position is in Spark's checkpoint."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..spark.source import FlavorSource
 from .batch_reader import BatchReader
 from .strategy import Strategy
 from .stream_reader import StreamReader
-from .stream_states import Streams
+from .stream_states import StreamStates
 
 
 class ReplaySource(FlavorSource):
     """JetStream streams as DataFrames: streaming and batch, reads and writes.
 
     Attributes:
-        strategy: what the flavor does in its own way.
+        strategy: which streams the flavor reads, and how it divides them.
     """
 
     strategy: ClassVar[Strategy]
 
     def check(self, settings: NatsSettings) -> None:
-        """Raises as `Streams.require` does."""
-        with Streams(settings, self.strategy.selection(settings)) as streams:
+        """Check that the streams exist and are readable. Raises as `StreamStates.require`."""
+        with StreamStates(settings, self.strategy.selection(settings)) as streams:
             streams.require()
 
     def stream_reader(self, settings: NatsSettings, projection: Projection) -> StreamReader:

@@ -1,4 +1,4 @@
-"""What sets the flavors apart whose position Spark keeps."""
+"""What differs between the flavors whose position is in Spark's checkpoint."""
 
 from __future__ import annotations
 
@@ -13,48 +13,46 @@ from ..planning.ranges import StreamRange
 
 
 class Selection(Protocol):
-    """Which streams a query reads; it lives as long as the query.
-
-    Attributes:
-        grows: whether streams may join while the query runs.
-    """
+    """Which streams a query reads; one object for the lifetime of the query."""
 
     @property
-    def grows(self) -> bool: ...
+    def grows(self) -> bool:
+        """Whether streams may join while the query runs."""
+        ...
 
     def names(self, control: Control) -> list[str]:
-        """The streams as the options name them, whether they exist or not."""
+        """Return the streams that the options name, whether they exist or not."""
         ...
 
     def require(self, infos: Mapping[str, StreamInfo], control: Control) -> None:
-        """Raises ``StreamNotFoundError`` where ``infos``, of those that exist, lack a stream."""
+        """Raise ``StreamNotFoundError`` if a stream is not in ``infos``, those that exist."""
         ...
 
     def check_position(self, streams: Collection[str]) -> None:
-        """Raises ``OptionError`` where the options do not fit the streams of a checkpoint."""
+        """Raise ``OptionError`` if the options do not match the streams of a checkpoint."""
         ...
 
 
 class Strategy(Protocol):
-    """Of streams over a batch, and of a batch over tasks; travels with the reader."""
+    """How streams share a batch, and how a batch is divided into tasks; pickled with the reader."""
 
     def selection(self, settings: NatsSettings) -> Selection:
-        """The streams to read. Raises ``OptionError`` where the options name none."""
+        """Return the streams to read. Raises ``OptionError`` if the options name none."""
         ...
 
     def admit(
         self, available: Mapping[str, Available], max_messages: int | None, max_bytes: int | None
     ) -> dict[str, int]:
-        """How many sequences of each stream go into the next batch."""
+        """Return the number of sequences of each stream for the next batch."""
         ...
 
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
     ) -> list[tuple[StreamRange, ...]]:
-        """What each task reads, perhaps nothing.
+        """Return the ranges of each task; a task may have none.
 
         Args:
             ranges: at most one for each stream.
-            streams: all streams of the batch, also those without a range.
+            streams: all streams of the batch, including those without a range.
         """
         ...

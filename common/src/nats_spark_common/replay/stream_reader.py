@@ -1,4 +1,4 @@
-"""The streaming read: one reader lives with a query in the driver and plans its batches."""
+"""The streaming read: a reader in the driver plans the batches of a query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .strategy import Strategy
 
 
 class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
-    """Plans batches as ranges of sequences; a batch's offsets alone say what its rows are."""
+    """Plans batches as ranges of sequences; the offsets of a batch alone define its rows."""
 
     def __init__(self, settings: NatsSettings, projection: Projection, strategy: Strategy) -> None:
         super().__init__(settings, projection)
@@ -39,8 +39,8 @@ class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
         return self.query.begin().to_json()
 
     def getDefaultReadLimit(self) -> ReadLimit:
-        # Spark knows one limit, the settings several, and the query applies them all; what
-        # counts here is only that a limit is told apart from "everything" (Trigger.Once).
+        # Spark has one limit and the settings have several, all of which the query applies. Here
+        # it only matters whether there is any limit, or none (Trigger.Once).
         settings = self._settings
         if settings.max_messages_per_trigger:
             return ReadMaxRows(settings.max_messages_per_trigger)
@@ -51,7 +51,7 @@ class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
         return ReadAllAvailable()
 
     def prepareForTriggerAvailableNow(self) -> None:
-        self.query.stop_at_present_end()
+        self.query.stop_at_current_end()
 
     def latestOffset(self, start: dict[str, Any], limit: ReadLimit) -> dict[str, Any]:
         unlimited = isinstance(limit, ReadAllAvailable)

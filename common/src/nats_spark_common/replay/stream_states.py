@@ -1,4 +1,4 @@
-"""Asks the server about the streams of a query: where they begin and end."""
+"""Requests the state of a query's streams from the server: where they begin and end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .strategy import Selection
 
 _log = logging.getLogger(__name__)
 
-#: How often it is looked whether streams have joined, in seconds.
+#: Interval of the search for streams that have joined, in seconds.
 DISCOVERY_INTERVAL = 5.0
 
 
-class Streams(Closing):
-    """The streams of a selection; holds a control connection."""
+class StreamStates(Closing):
+    """The state of the streams of a selection; holds a control connection."""
 
     def __init__(self, settings: NatsSettings, selection: Selection) -> None:
         """Connect. Raises ``ConnectError`` or ``AuthError``."""
@@ -32,39 +32,39 @@ class Streams(Closing):
         self._names: list[str] | None = None
         self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}
-        self._asked = -1e9
+        self._refreshed = -1e9
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._control.close()
 
     def require(self) -> dict[str, StreamInfo]:
-        """The streams, all of which must exist and be readable.
+        """Return the streams, all of which must exist and be readable.
 
         Raises:
-            StreamNotFoundError: a stream that the options name does not exist, or none does.
+            StreamNotFoundError: a stream that the options name does not exist, or none matches.
             UnsupportedStreamError: a stream is a work queue.
         """
         self._names = None
         infos = self.refresh()
         self._selection.require(infos, self._control)
-        self._check_named(infos)
+        self._check_options(infos)
         return infos
 
-    def _check_named(self, infos: dict[str, StreamInfo]) -> None:
-        """What the options name is there to be read: streams of positions, subjects of filters."""
+    def _check_options(self, infos: dict[str, StreamInfo]) -> None:
+        """Check that positions name streams that are read, and filters match their subjects."""
         settings = self._settings
         for option, positions in (("nats.start", settings.start), ("nats.end", settings.end)):
             others = sorted(positions.per_stream.keys() - infos.keys())
             if others and not self._selection.grows:
                 raise OptionError(
-                    f"{option} names {', '.join(others)}, which {_is_or_are(others)} not read: the "
-                    f"streams are {', '.join(infos)}"
+                    f"{option} names {', '.join(others)}, which the query does not read: use only "
+                    f"its streams ({', '.join(infos)})"
                 )
         report_unmatched(settings.stream_subjects, infos.values())
 
     def refresh(self) -> dict[str, StreamInfo]:
-        """Ask for the state of those streams that exist. Raises ``UnsupportedStreamError``."""
+        """Request the state of the existing streams. Raises ``UnsupportedStreamError``."""
         stale = time.monotonic() - self._discovered >= DISCOVERY_INTERVAL
         if self._names is None or (self._selection.grows and stale):
             self._names = self._selection.names(self._control)
@@ -72,64 +72,67 @@ class Streams(Closing):
         infos = self._control.stream_infos(self._names)
         for info in infos.values():
             _check_readable(info)
-        self._infos, self._asked = infos, time.monotonic()
+        self._infos, self._refreshed = infos, time.monotonic()
         return infos
 
     def recent(self) -> dict[str, StreamInfo]:
-        """As `refresh`, but no more than one request each ``nats.poll.interval``."""
+        """Return the state as `refresh`, at most one request per ``nats.poll.interval``."""
         if self.age >= self._settings.poll_interval:
             return self.refresh()
         return self._infos
 
     @property
     def age(self) -> float:
-        """Seconds since the server was last asked."""
-        return time.monotonic() - self._asked
+        """Seconds since the last request."""
+        return time.monotonic() - self._refreshed
 
     def reads_direct(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
-        """Whether direct get batches can read the stream through the filters."""
+        """Return whether direct get batches can read the stream with the filters."""
         return info.reads_direct(self._control.server_version) and len(filters) <= 1
 
     def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
-        """Where ``nats.start`` puts the reader in each stream.
+        """Return the position of ``nats.start`` in each stream.
 
         Raises:
-            OptionError: the position lies beyond the stream's end, or in the future.
+            OptionError: the position is after the stream's end, or in the future.
             DataLossError: the sequence is no longer stored.
         """
         return Offset(
-            {name: StreamOffset.entering(self._before(info), info) for name, info in infos.items()}
+            {
+                name: StreamOffset.entering(self._before_start(info), info)
+                for name, info in infos.items()
+            }
         )
 
     def end_offset(self, infos: dict[str, StreamInfo]) -> Offset:
-        """The last message of each stream that ``nats.end`` takes in; a time excludes itself.
+        """Return the last sequence of each stream up to ``nats.end``; a time is excluded.
 
-        Raises ``OptionError`` where a sequence lies beyond the stream's end.
+        Raises ``OptionError`` if a sequence is after the stream's end.
         """
         return Offset(
             {
-                name: StreamOffset(self._last(info, self._settings.end), info.created)
+                name: StreamOffset(self._last_sequence(info, self._settings.end), info.created)
                 for name, info in infos.items()
             }
         )
 
     def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
-        """As `Control.sequence_at`."""
+        """Return the first sequence stored at or after a time, as `Control.sequence_at`."""
         return self._control.sequence_at(info, time_ns)
 
     def acknowledged(self, durable: str, infos: dict[str, StreamInfo]) -> dict[str, int]:
-        """The ack floors of those streams' consumers of this name that have acknowledged."""
+        """Return the ack floor of the consumer of this name in each stream, if above 0."""
         floors = {}
         for name in infos:
             try:
                 info = self._control.api(f"CONSUMER.INFO.{name}.{durable}")
             except NatsSparkError as error:
-                _log.debug("no position of durable %s in stream %s: %s", durable, name, error)
+                _log.debug("no ack floor of consumer %s in stream %s: %s", durable, name, error)
                 continue
             floors[name] = int(info["ack_floor"]["stream_seq"])
         return {name: floor for name, floor in floors.items() if floor}
 
-    def _before(self, info: StreamInfo) -> int:
+    def _before_start(self, info: StreamInfo) -> int:
         position: Position = self._settings.start.for_stream(info.name)
         check_start(position, info.name, info.last_seq)
         if isinstance(position, Earliest):
@@ -143,15 +146,15 @@ class Streams(Closing):
             return self._control.sequence_at(info, position.ns) - 1
         return info.last_seq
 
-    def _last(self, info: StreamInfo, ends: Positions) -> int:
+    def _last_sequence(self, info: StreamInfo, ends: Positions) -> int:
         position = ends.for_stream(info.name)
         if isinstance(position, Earliest):
             return info.first_seq - 1
         if isinstance(position, AtSequence):
             if position.seq > info.last_seq:
                 raise OptionError(
-                    f"nats.end={position.seq} lies beyond the end of stream {info.name!r}, whose "
-                    f"last sequence is {info.last_seq}: use a sequence up to it, or 'latest'"
+                    f"nats.end={position.seq} is after the end of stream {info.name!r}, whose last "
+                    f"sequence is {info.last_seq}: use a sequence up to that, or 'latest'"
                 )
             return position.seq
         if isinstance(position, AtTime):
@@ -159,14 +162,9 @@ class Streams(Closing):
         return info.last_seq
 
 
-def _is_or_are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
 def _check_readable(info: StreamInfo) -> None:
     if info.retention == "workqueue":
         raise UnsupportedStreamError(
-            f"stream {info.name!r} is a work queue, which removes messages as they are "
-            "acknowledged and so cannot be replayed from Spark's checkpoint: "
-            "read it with format('nats-balanced')"
+            f"stream {info.name!r} is a work queue: it removes acknowledged messages, so Spark's "
+            "checkpoint cannot replay them. Read it with format('nats-balanced')"
         )

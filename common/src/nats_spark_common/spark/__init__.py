@@ -1,4 +1,4 @@
-"""What Spark sees of every flavor.
+"""What Spark uses of every flavor.
 
 Start with `source`: the base class of the flavors' ``DefaultSource``. `query_reader` is the base of
 their stream readers, `version` replaces the sources on a Spark that is too old, and `worker_logs`

@@ -1,4 +1,4 @@
-"""What the entry points of the flavors share: what Spark instantiates for ``format("nats-…")``."""
+"""The base class of the flavors' ``DefaultSource``, which Spark creates for a ``format``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..sink.jetstream_sink import JetStreamSink
 
 
 class FlavorSource(JetStreamSink):
-    """A flavor's reads beside the suite's sink.
+    """The reads of a flavor, in addition to the sink of all flavors.
 
     Attributes:
-        flavor: its name in ``nats.flavor``; the format is called ``nats-<flavor>``.
-        path_field: the setting that is named by what is given to ``load``.
+        flavor: its name in ``nats.flavor``; the format is ``nats-<flavor>``.
+        path_field: the setting that the argument of ``load`` sets.
     """
 
     flavor: ClassVar[str]
@@ -32,32 +32,32 @@ class FlavorSource(JetStreamSink):
         return f"nats-{cls.flavor}"
 
     def schema(self) -> StructType:
-        """The columns; called at ``load()``, which makes it the place to find mistakes early.
+        """Return the columns, and check options and streams: Spark calls this at ``load()``.
 
         Raises:
             OptionError: an option is unknown or its value is wrong.
-            ConnectError, AuthError: the server cannot be reached, or refuses the credentials.
-            JetStreamUnavailableError, StreamNotFoundError, UnsupportedStreamError and what else
-            `check` raises: as named.
+            ConnectError, AuthError: the server cannot be reached, or rejects the credentials.
+            JetStreamUnavailableError, StreamNotFoundError, UnsupportedStreamError and others: as
+                `check` raises them.
         """
         self.check(self.settings())
         return SCHEMA
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:
         settings = self.settings()
-        # Spark creates a source in the same way for read and for readStream, so this cannot be
-        # checked in `schema`, at ``load()``: the start of the query is the first to tell.
+        # Spark creates a source in the same way for read and for readStream, so `schema`, at
+        # ``load()``, cannot check this. The start of the query is the first chance.
         check_no_end(settings)
         return self.stream_reader(settings, Projection(schema))
 
     def settings(self) -> NatsSettings:
-        """The settings out of Spark's options. Raises ``OptionError``."""
-        return NatsSettings.from_options(self._named(), flavor=self.flavor)
+        """Return the settings from Spark's options. Raises ``OptionError``."""
+        return NatsSettings.from_options(self._options_with_path(), flavor=self.flavor)
 
-    def _named(self) -> Mapping[str, str]:
-        """The options, with what was given to ``load`` as the stream's name.
+    def _options_with_path(self) -> Mapping[str, str]:
+        """Return the options, with the argument of ``load`` as the stream's name.
 
-        Raises ``OptionError`` for a name that contradicts another, or that Spark gave to a table.
+        Raises ``OptionError`` if it contradicts the option, or is the path of a table.
         """
         path = self.options.get("path")
         if path is None:
@@ -68,27 +68,27 @@ class FlavorSource(JetStreamSink):
             if "/" in path or named in (path, (path,)):
                 return self.options
             raise OptionError(
-                f"load({path!r}) and {option} name different streams: use one of them"
+                f"load({path!r}) and {option} name different streams: use only one of them"
             )
         if "/" in path:
-            raise OptionError(f"load({path!r}): a stream's name holds no slash. {TABLES}")
+            raise OptionError(f"load({path!r}): a stream's name cannot contain a slash. {TABLES}")
         return {**self.options, option: path}
 
     def check(self, settings: NatsSettings) -> None:
-        """Ask the server whether it has what is to be read; raise where it has not."""
+        """Check on the server that the query can read its streams; raise if not."""
         raise NotImplementedError
 
     def stream_reader(
         self, settings: NatsSettings, projection: Projection
     ) -> DataSourceStreamReader:
-        """The reader of a streaming query."""
+        """Return the reader of a streaming query."""
         raise NotImplementedError
 
 
 def check_no_end(settings: NatsSettings) -> None:
-    """Raise ``OptionError`` where ``nats.end`` is set, which a stream does not have."""
+    """Raise ``OptionError`` if ``nats.end`` is set: a streaming query has no end."""
     if settings.end != NatsSettings.model_fields["end"].default:
         raise OptionError(
-            f"nats.end={settings.end} is for batch reads; a stream has no end: "
-            "use trigger(availableNow=True) to stop at the messages that are there now"
+            f"nats.end={settings.end} is for batch reads; a streaming query has no end: "
+            "use trigger(availableNow=True) to stop after the messages that exist now"
         )

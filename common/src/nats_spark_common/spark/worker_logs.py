@@ -1,7 +1,7 @@
-"""What the suite logs, where nobody else decides how: in the Python processes that Spark starts.
+"""Configures logging in the Python workers that Spark starts.
 
-There, Python would print a warning's bare words. A process of the user's own, the driver's for
-example, is left to the user's `logging`.
+Without it Python prints only the text of a warning there. A process of the user, such as the
+driver, keeps the user's own `logging` configuration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def configure() -> None:
-    """In a worker of Spark's without handlers, log with time, level and name to its errors."""
+    """Log to stderr with time, level and name, if this is a Spark worker without handlers."""
     if os.environ.get("SPARK_PYTHON_RUNTIME") != "PYTHON_WORKER" or logging.root.handlers:
         return
     handler = logging.StreamHandler(sys.stderr)

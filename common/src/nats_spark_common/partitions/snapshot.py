@@ -1,4 +1,4 @@
-"""What the streams of a partitioned set hold at a moment, and how fast that grows."""
+"""What the streams of a partitioned set hold at one moment, and how fast that grows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..errors import PartitionSetError
 from ..jetstream.control import Control
 from ..protocol.partition_names import partition_name, partitions_among, runs
 from ..protocol.timestamps import rfc3339_to_ns
-from .plan import Mark
+from .mark import Mark
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class StreamLook:
-    """A stream at a moment; ages in seconds, None where it cannot be known.
+class StreamSnapshot:
+    """A stream at one moment; ages are in seconds, and None if they are unknown.
 
     Attributes:
-        when: of this machine's monotonic clock, for rates.
-        lag: messages that its sources hold for it, and it has not taken yet.
-        heard: seconds since its sources were last heard of, the longest; below 0: never.
+        when: when it was taken, on this machine's monotonic clock, for rates.
+        lag: messages of its sources that it has not stored yet.
+        heard: seconds since it last heard from its sources, the longest; below 0: never.
         sources: names of the streams that it sources.
-        errors: what the server says is wrong with its sources.
+        errors: errors that the server reports of its sources.
     """
 
     name: str
@@ -43,12 +43,13 @@ class StreamLook:
     mark: Mark | None
 
     @staticmethod
-    def from_json(info: Json, when: float) -> StreamLook:
+    def from_json(info: Json, when: float) -> StreamSnapshot:
+        """Read the server's stream info."""
         config, state = info["config"], info["state"]
         sources = info.get("sources") or []
         silent = [int(each.get("active", -1)) / 1e9 for each in sources]
         now = rfc3339_to_ns(info["ts"]) if "ts" in info else time.time_ns()
-        return StreamLook(
+        return StreamSnapshot(
             name=config["name"],
             when=when,
             created=info["created"],
@@ -65,101 +66,99 @@ class StreamLook:
                 for each in sources
                 if each.get("error")
             ),
-            mark=Mark.of(config),
+            mark=Mark.from_config(config),
         )
 
 
 @dataclass(frozen=True)
-class SetLook:
-    """A set at a moment: its partitions in order, and the streams that they source.
+class SetSnapshot:
+    """A set at one moment: its partitions in order, and the streams that they source.
 
     Attributes:
         absent: names of sourced streams that do not exist.
     """
 
-    partitions: list[StreamLook]
-    ingest: list[StreamLook]
+    partitions: list[StreamSnapshot]
+    ingest: list[StreamSnapshot]
     absent: list[str]
 
     @property
     def mark(self) -> Mark | None:
+        """The mark of the first partition."""
         return self.partitions[0].mark
 
     @property
-    def streams(self) -> list[StreamLook]:
+    def streams(self) -> list[StreamSnapshot]:
+        """All streams of the set."""
         return [*self.partitions, *self.ingest]
 
 
-def look(control: Control, prefix: str) -> SetLook:
-    """The set of a prefix, made by the command or by hand.
+def take_snapshot(control: Control, prefix: str) -> SetSnapshot:
+    """Return the set of a prefix, whether the command or somebody else created it.
 
-    Raises ``PartitionSetError`` where there is none, or its numbering has gaps.
+    Raises ``PartitionSetError`` if there is none, or a partition is missing.
     """
     names = set(control.stream_names())
     numbered = partitions_among(prefix, names)
     if not numbered:
         prefixes = sorted(n.removesuffix("-0") for n in names if n.endswith("-0"))
-        others = f"there are the sets {', '.join(prefixes)}" if prefixes else "there is no set"
+        existing = f"the existing sets are {', '.join(prefixes)}" if prefixes else "no set exists"
         raise PartitionSetError(
-            f"there is no stream {partition_name(prefix, 0)}: {others}; names are case-sensitive, "
-            "and each account and domain has its own"
+            f"stream {partition_name(prefix, 0)} does not exist, and {existing}: check PREFIX, "
+            "which is case-sensitive, and the account and domain"
         )
-    partitions = _looks(control, numbered.values())
-    marked = next((each.mark.count for each in partitions if each.mark), 0)
-    lacking = [
+    partitions = _snapshots(control, numbered.values())
+    marked_count = next((each.mark.count for each in partitions if each.mark), 0)
+    missing = [
         partition_name(prefix, i)
-        for i in range(max(marked, max(numbered) + 1))
+        for i in range(max(marked_count, max(numbered) + 1))
         if i not in numbered
     ]
-    if lacking:
+    if missing:
         raise PartitionSetError(
-            f"the set {prefix} is not whole: {runs(prefix, lacking)} missing, "
+            f"set {prefix} is incomplete: {runs(prefix, missing)} missing, "
             f"{runs(prefix, list(numbered.values()))} found; run 'nats-spark partitions create' "
-            "with the arguments that made it, and it makes what is missing"
+            "with its original arguments to create what is missing"
         )
     sources = list(dict.fromkeys(name for each in partitions for name in each.sources))
-    return SetLook(
+    return SetSnapshot(
         partitions,
-        _looks(control, [name for name in sources if name in names]),
+        _snapshots(control, [name for name in sources if name in names]),
         [name for name in sources if name not in names],
     )
 
 
-def look_again(control: Control, before: SetLook) -> SetLook:
-    """The same streams at a later moment. Raises ``StreamNotFoundError``."""
-    return SetLook(
-        _looks(control, [each.name for each in before.partitions]),
-        _looks(control, [each.name for each in before.ingest]),
+def retake_snapshot(control: Control, before: SetSnapshot) -> SetSnapshot:
+    """Return the same streams at a later moment. Raises ``StreamNotFoundError``."""
+    return SetSnapshot(
+        _snapshots(control, [each.name for each in before.partitions]),
+        _snapshots(control, [each.name for each in before.ingest]),
         before.absent,
     )
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Messages and bytes a second between two looks at a stream."""
+    """Messages and bytes per second between two snapshots of a stream."""
 
     messages: float
     bytes: float
 
     @staticmethod
-    def between(before: StreamLook, after: StreamLook) -> Rate | None:
-        """None where the stream was made anew, or no time has passed."""
+    def between(before: StreamSnapshot, after: StreamSnapshot) -> Rate | None:
+        """Return the rate; None if the stream was recreated, or no time has passed."""
         seconds = after.when - before.when
         if seconds <= 0 or before.created != after.created:
             return None
         new = max(after.last_seq - before.last_seq, 0)
         grown = after.bytes - before.bytes
-        if after.messages - before.messages != new:  # some were removed meanwhile
+        if after.messages - before.messages != new:  # messages were removed meanwhile
             grown = round(new * after.bytes / after.messages) if after.messages else 0
         return Rate(new / seconds, grown / seconds)
 
 
-def _infos(control: Control, names: Iterable[str]) -> dict[str, Json]:
-    infos = control.api_many((f"STREAM.INFO.{name}", None) for name in names)
-    return {info["config"]["name"]: info for info in infos}
-
-
-def _looks(control: Control, names: Iterable[str]) -> list[StreamLook]:
-    infos = _infos(control, names)
+def _snapshots(control: Control, names: Iterable[str]) -> list[StreamSnapshot]:
+    replies = control.api_many((f"STREAM.INFO.{name}", None) for name in names)
+    infos = {info["config"]["name"]: info for info in replies}
     now = time.monotonic()
-    return [StreamLook.from_json(info, now) for info in infos.values()]
+    return [StreamSnapshot.from_json(info, now) for info in infos.values()]
