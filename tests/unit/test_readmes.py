@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from nats_spark_common.options.reference import options_reference
 from nats_spark_common.rows.schema import SCHEMA
 
@@ -28,10 +30,24 @@ def test_every_column_stands_in_the_v2_readme() -> None:
     assert [name for name in SCHEMA.fieldNames() if f"`{name}`" not in text] == []
 
 
-def test_every_option_of_the_sink_stands_in_its_document() -> None:
-    text = (ROOT / "common" / "SINK.md").read_text()
-    sink = [each.name for each in options_reference() if each.group == "sink"]
-    assert [name for name in sink if f"`{name}`" not in text] == []
+LINK = re.compile(r"\]\(([^)\s:]+\.(?:md|py|yml))?(?:#([^)]+))?\)")
+DOCUMENTS = sorted(
+    path for path in ROOT.rglob("*.md") if not {".venv", ".cache", "node_modules"} & {*path.parts}
+)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_between_documents_leads_somewhere(path: Path) -> None:
+    for file, anchor in LINK.findall(path.read_text()):
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), file
+        assert not anchor or target.suffix != ".md" or anchor in anchors(target), (file, anchor)
 
 
 def test_the_error_tree_of_the_readme_is_that_of_the_code() -> None:
