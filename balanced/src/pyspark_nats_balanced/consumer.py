@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from nats_spark_common.closeable import Closing
 from nats_spark_common.errors import (
     ConsumerNotFoundError,
     OptionError,
@@ -119,7 +119,7 @@ class ConsumerInfo:
         )
 
 
-class Durable(Closing):
+class Durable(AbstractContextManager["Durable"]):
     """The consumer that the settings name, and its stream; holds a control connection."""
 
     def __init__(self, settings: NatsSettings) -> None:
@@ -136,6 +136,9 @@ class Durable(Closing):
     def close(self) -> None:
         """End the connection."""
         self._control.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def server_version(self) -> tuple[int, ...]:

@@ -16,10 +16,10 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..closeable import Closing
 from ..errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
 from ..protocol.operations import (
     PING,
@@ -115,7 +115,7 @@ class ServerInfo:
         )
 
 
-class Connection(Closing):
+class Connection(AbstractContextManager["Connection"]):
     """A connection to one server; made by `connecting.connect`, closed by `close` or in ``with``.
 
     Not thread-safe, never pickled. After any error but ``TimeoutExpiredError`` it is closed.
@@ -144,6 +144,9 @@ class Connection(Closing):
     def close(self) -> None:
         """Close the socket; harmless when closed already."""
         self._sock.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def give_up(self) -> None:
         """Close, because the server did not answer in time; others are tried before it now."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Coroutine, Iterable
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +22,6 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 
-from ..closeable import Closing
 from ..connection import silence
 from ..connection.auth import nats_py_options
 from ..connection.connect import connect
@@ -52,7 +52,7 @@ _LIST_FROM, _LIST_TO = 16, 4
 _LAST_WORDS = 5.0
 
 
-class Control(Closing):
+class Control(AbstractContextManager["Control"]):
     """A lasting connection for stream and consumer management; close it, or use it in ``with``.
 
     Not picklable; belongs to the process that made it. Requests are retried while the server is
@@ -103,6 +103,9 @@ class Control(Closing):
         except NatsSparkError as error:
             _log.debug("closing the control connection: %s", error)
         self._end_loop()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def api(self, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request to the JetStream API, ``STREAM.INFO.ORDERS`` for example.
