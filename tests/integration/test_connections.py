@@ -377,8 +377,8 @@ def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
                 reply = link.request("$JS.API.STREAM.MSG.GET.S", b'{"seq":1}', 20.0)
             assert len(json.loads(reply.payload)["message"]["data"]) >= size
             assert sum(looked) < 3 * len(reply.payload) + 10_000
-            link.rest()
-            assert len(link._buffer) == connection.BLOCK_BYTES
+            link.shrink()
+            assert link.buffer_size == connection.BLOCK_BYTES
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

@@ -138,7 +138,7 @@ def _read(
         if len(before):
             yield from _singly(settings, source.stream, before, source.direct, fields)
         span = StreamRange(source.stream, source.created, first, last)
-        yield from read_range(settings, span, fields, tell_loss=False)
+        yield from read_range(settings, span, fields, check_loss=False)
     if len(single):
         yield from _singly(settings, source.stream, single, source.direct, fields)
 
@@ -149,7 +149,7 @@ def _singly(
     """`read_singly`, which goes on behind what it has yielded over a new connection."""
     rest = seqs
     from_any = direct
-    patience = retry.Patience(settings)
+    patience = retry.AdaptiveTimeout(settings)
     unanswered = 0  # attempts in a row
 
     def read() -> Iterator[Messages]:
@@ -168,7 +168,7 @@ def _singly(
             from_any = direct and not from_any
             raise
 
-    yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")
+    yield from retry.resuming(read, lambda: -len(rest), settings, f"reading stream {stream}")
 
 
 def _tell(settings: NatsSettings, source: Source, lost: Int64s, overwritten: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_spark_common.planning.admission import Available, Pace, admit, worth_a_batch
+from nats_spark_common.planning.admission import AdaptiveBatchSize, Available, admit, worth_a_batch
 
 
 def test_a_thousand_streams_are_admitted_in_no_time() -> None:
@@ -98,7 +98,7 @@ def test_worth_a_batch(count: int, least: int, waited: float, worth: bool) -> No
 
 
 def test_the_pace_halves_when_a_batch_takes_twice_as_long() -> None:
-    pace = Pace(target=1.0)
+    pace = AdaptiveBatchSize(target=1.0)
     pace.begin(pace.limit, now=0.0)
     first = pace.limit
     pace.finish(now=2.0)
@@ -106,7 +106,7 @@ def test_the_pace_halves_when_a_batch_takes_twice_as_long() -> None:
 
 
 def test_the_pace_grows_by_a_bounded_factor() -> None:
-    pace = Pace(target=10.0)
+    pace = AdaptiveBatchSize(target=10.0)
     first = pace.limit
     pace.begin(first, now=0.0)
     pace.finish(now=0.001)
@@ -114,7 +114,7 @@ def test_the_pace_grows_by_a_bounded_factor() -> None:
 
 
 def test_a_small_quick_batch_does_not_slow_the_pace() -> None:
-    pace = Pace(target=1.0)
+    pace = AdaptiveBatchSize(target=1.0)
     first = pace.limit
     pace.begin(10, now=0.0)
     pace.finish(now=0.1)
@@ -122,21 +122,21 @@ def test_a_small_quick_batch_does_not_slow_the_pace() -> None:
 
 
 def test_the_pace_keeps_a_smallest_batch() -> None:
-    pace = Pace(target=1.0)
+    pace = AdaptiveBatchSize(target=1.0)
     pace.begin(1, now=0.0)
     pace.finish(now=1e9)
     assert pace.limit == 100
 
 
 def test_an_end_without_a_beginning_leaves_the_pace() -> None:
-    pace = Pace(target=1.0)
+    pace = AdaptiveBatchSize(target=1.0)
     first = pace.limit
     pace.finish(now=5.0)
     assert pace.limit == first
 
 
 def test_a_batch_sets_the_pace_once() -> None:
-    pace = Pace(target=1.0)
+    pace = AdaptiveBatchSize(target=1.0)
     pace.begin(pace.limit, now=0.0)
     pace.finish(now=2.0)
     after = pace.limit
@@ -146,7 +146,7 @@ def test_a_batch_sets_the_pace_once() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 10**6)), max_size=20))
 def test_the_pace_always_allows_something(batches: list[tuple[int, float]]) -> None:
-    pace, now = Pace(target=0.5), 0.0
+    pace, now = AdaptiveBatchSize(target=0.5), 0.0
     for count, took in batches:
         pace.begin(min(count, pace.limit), now)
         now += took
@@ -156,7 +156,7 @@ def test_the_pace_always_allows_something(batches: list[tuple[int, float]]) -> N
 
 @given(st.floats(1.0, 10**5))
 def test_the_pace_settles_where_a_batch_takes_as_long_as_it_should(rate: float) -> None:
-    pace, now = Pace(target=2.0), 0.0
+    pace, now = AdaptiveBatchSize(target=2.0), 0.0
     for _ in range(30):
         count = pace.limit
         pace.begin(count, now)

@@ -23,7 +23,7 @@ from nats_spark_common.reading.decode import (
     Status,
     _decode_fast,
     decode,
-    decode_carefully,
+    decode_sequentially,
     marker,
 )
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS, text
@@ -326,7 +326,7 @@ def test_both_decoders_agree_on_the_start_of_an_answer(
     start = whole[: data.draw(st.integers(0, len(whole)))]
     assert same(
         decode(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
-        decode_carefully(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
+        decode_sequentially(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
     )
 
 
@@ -360,7 +360,7 @@ def test_a_subject_that_is_not_utf_8_takes_the_fast_way() -> None:
     )
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 def test_an_answer_cut_at_any_one_byte_is_put_together_again(decoder: Decoder) -> None:
     messages = regular(2, (b"NATS/1.0 204 EOB", b"A: 1"))
     stream = b"PING\r\n" + answer(messages)
@@ -380,14 +380,14 @@ def test_an_answer_that_drips_in_byte_by_byte_is_put_together_again() -> None:
 @pytest.mark.parametrize(
     "fields", [frozenset(c) for n in range(5) for c in combinations(sorted(MESSAGE_COLUMNS), n)]
 )
-@pytest.mark.parametrize("decoder", [_decode_fast, decode_carefully])
+@pytest.mark.parametrize("decoder", [_decode_fast, decode_sequentially])
 def test_only_what_is_asked_for_is_decoded(decoder: Decoder, fields: frozenset[str]) -> None:
     messages = decoder(answer(regular(3)), MARK, b"ORDERS", fields).messages
     assert set(messages.columns) == fields
     assert messages.seqs.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("decoder", [_decode_fast, decode_carefully])
+@pytest.mark.parametrize("decoder", [_decode_fast, decode_sequentially])
 @pytest.mark.parametrize("digits", range(10))
 def test_times_have_up_to_nine_fractional_digits_and_are_cut_to_microseconds(
     decoder: Decoder, digits: int
@@ -468,7 +468,7 @@ def lying(good: bytes, which: int, change: int) -> bytes:
     return b" ".join(words) + b"\r\n" + rest
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 @pytest.mark.parametrize("which", [-1, -2])
 @pytest.mark.parametrize("change", [-3, -1, 1, 3])
 def test_a_length_that_lies_is_an_error_and_never_wrong_rows(
@@ -533,7 +533,7 @@ def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
     assume(broken.count(MARK) == whole.count(MARK))  # else it is not this answer that is broken
     try:
         decoded = decode(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
-        careful = decode_carefully(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
+        careful = decode_sequentially(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
     except ProtocolError:
         return
     assert same(decoded, careful)
@@ -547,11 +547,11 @@ def test_scraps_of_protocol_are_rows_or_an_error_and_nothing_else(scraps: list[b
     except ProtocolError:
         return
     assert same(
-        decoded, decode_carefully(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
+        decoded, decode_sequentially(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
     )
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("name", [b"MIRROR", b"ORDERT", b"ORDERS-T", b"ORDER", b""])
 def test_an_answer_of_another_stream_is_never_decoded(

@@ -15,7 +15,7 @@ from ..partitions.create import Survey, make, survey
 from ..partitions.delete import Removal, removal, remove
 from ..partitions.look import look, look_again
 from ..partitions.plan import MOST_PARTITIONS, PartitionSet, check_name, key_text, key_words, plan
-from ..protocol.partition_names import runs
+from ..protocol.partition_names import abbreviate
 from . import text
 from .parser import (
     Parser,
@@ -162,9 +162,9 @@ def _created(wanted: PartitionSet, found: Survey) -> str:
     made = [config["name"] for config in found.missing]
     lines = []
     if made:
-        lines.append(f"made     {runs(wanted.prefix, made)}")
+        lines.append(f"made     {abbreviate(wanted.prefix, made)}")
     if found.existing:
-        lines.append(f"existed  {runs(wanted.prefix, found.existing)}")
+        lines.append(f"existed  {abbreviate(wanted.prefix, found.existing)}")
     if found.gone and made:
         lines.append(
             f"{wanted.ingest} has removed its first {text.plural(found.gone, 'message')}: what was "

@@ -1,6 +1,6 @@
 """One blocking connection to a NATS server, for bulk traffic.
 
-Start with `connection` (the socket and its buffer); `connect` makes one: addresses, TLS, and the
+Start with `connection` (the socket and its buffer). `connect` creates one: addresses, TLS, and the
 credentials of `auth`. `pool` keeps idle connections for the next task, `retry` bounds retries,
-`silence` remembers servers that did not answer, and `outage` logs how long a server was away.
+`silence` records servers that did not respond, and `outage` logs how long no server was reachable.
 """

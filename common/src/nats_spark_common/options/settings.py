@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import AuthError, OptionError
-from ..rows.compression import MOST_OPENED
+from ..rows.compression import MAX_DECOMPRESSED
 from .layers import IDENTITY, Layer, one_identity, require_sound
 from .names import environment_layer, field_option, options_layer
 from .nats_context import context_layer
@@ -180,7 +180,7 @@ class NatsSettings(BaseSettings):
         "raw", description="a payload that does not decompress: raw (as it is), null, or fail"
     )
     payload_max_decompressed: Size = Field(
-        MOST_OPENED, description="bytes of a payload once it is decompressed, at most"
+        MAX_DECOMPRESSED, description="bytes of a payload once it is decompressed, at most"
     )
     flavor: _Flavor = Field("v2", description="what format nats stands for")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import PartitionSetError
 from ..jetstream.control import Control
-from ..protocol.partition_names import partition_name, partitions_among, runs
+from ..protocol.partition_names import abbreviate, partition_name, partitions_among
 from ..protocol.timestamps import rfc3339_to_ns
 from .plan import Mark
 
@@ -113,8 +113,8 @@ def look(control: Control, prefix: str) -> SetLook:
     ]
     if lacking:
         raise PartitionSetError(
-            f"the set {prefix} is not whole: {runs(prefix, lacking)} missing, "
-            f"{runs(prefix, list(numbered.values()))} found; run 'nats-spark partitions create' "
+            f"the set {prefix} is not whole: {abbreviate(prefix, lacking)} missing, "
+            f"{abbreviate(prefix, [*numbered.values()])} found; run 'nats-spark partitions create' "
             "with the arguments that made it, and it makes what is missing"
         )
     sources = list(dict.fromkeys(name for each in partitions for name in each.sources))

@@ -281,7 +281,7 @@ class Ledger:
                 direct = info.reads_direct(link.info.version)
             stored = max(first, info.first_seq)
             span = StreamRange(stream, info.created, stored, info.last_seq, (), direct)
-            for messages in read_range(self._settings, span, _FINGERPRINTED, tell_loss=False):
+            for messages in read_range(self._settings, span, _FINGERPRINTED, check_loss=False):
                 count += len(messages)
                 yield self._fingerprints(messages, info.transforms)
         if count < info.last_seq - first + 1:
