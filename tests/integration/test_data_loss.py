@@ -150,7 +150,7 @@ def test_a_recreated_stream_fails_the_query(
     server_admin.fill(stream, 30)  # longer than before: sequences alone would not tell
     with (
         Driver(options) as driver,
-        pytest.raises(DataLossError, match=rf"{stream}.*created again.*nats\.fail\.on"),
+        pytest.raises(DataLossError, match=rf"{stream}.*recreated.*nats\.fail\.on"),
     ):
         driver.latest(position)
 
@@ -192,7 +192,7 @@ def test_a_stream_recreated_between_plan_and_read_fails_the_task(
         server_admin.delete_stream(stream)
         server_admin.create_stream(stream)
         server_admin.fill(stream, 20)
-        with pytest.raises(DataLossError, match=rf"{stream}.*created again"):
+        with pytest.raises(DataLossError, match=rf"{stream}.*recreated"):
             list(driver.reader.read(partition))
 
 
@@ -280,7 +280,7 @@ def test_a_query_to_the_present_end_notices_a_stream_that_is_recreated_meanwhile
         server_admin.create_stream(stream)
         server_admin.fill(stream, 30)
         time.sleep(0.002)  # more than the poll interval, for which the streams' state is kept
-        with pytest.raises(DataLossError, match=rf"{stream}.*created again"):
+        with pytest.raises(DataLossError, match=rf"{stream}.*recreated"):
             driver.latest(position)
 
 

@@ -438,7 +438,7 @@ def test_a_run_that_was_killed_half_way_is_completed_by_the_next(
 
 def test_an_account_without_jetstream(fails: Callable[..., str], accounts: EmbeddedServer) -> None:
     line = fails(*half("N"), url=as_user(accounts, "none"))
-    assert "turn JetStream on" in line
+    assert "enable JetStream" in line
 
 
 def test_no_server(fails: Callable[..., str]) -> None:

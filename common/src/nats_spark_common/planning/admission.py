@@ -48,8 +48,8 @@ def admit(
     }
     if max_messages is None:
         return taken
-    # One sequence of each stream may exceed the limit. Then reduce the largest shares to one; if that
-    # is not enough, reduce to none, shortest backlogs first: they grow until they are served.
+    # One sequence of each stream may exceed the limit. Then reduce the largest shares to one; if
+    # this is not enough, reduce to none, shortest backlogs first: they grow until they are served.
     excess = sum(taken.values()) - max_messages
     for least in (1, 0):
         for name in sorted(taken, key=lambda n: (-taken[n], available[n].count)):
