@@ -19,7 +19,7 @@ import nkeys
 import pytest
 
 from nats_spark_common import AuthError, ConnectError, NatsSettings, TimeoutExpiredError
-from nats_spark_common.connection import connection, pool
+from nats_spark_common.connection import buffer, connection, pool
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
@@ -272,7 +272,11 @@ def test_a_limit_of_connections_is_no_matter_of_credentials(tmp_path: Path, limi
         config, options = world.config, {"nats.credential.file": str(tmp_path / "user.creds")}
     with EmbeddedServer(config) as server:
         settings = NatsSettings.from_options({"nats.url": server.url, **options})
-        words = r"exceeded; raise the account's connection limit" if limit == "account" else "max_connections"
+        words = (
+            r"exceeded; raise the account's connection limit"
+            if limit == "account"
+            else "max_connections"
+        )
         with connect(settings):
             with pytest.raises(ConnectError, match=words) as caught:
                 connect(settings)
@@ -378,7 +382,7 @@ def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
             assert len(json.loads(reply.payload)["message"]["data"]) >= size
             assert sum(looked) < 3 * len(reply.payload) + 10_000
             link.shrink()
-            assert link.buffer_size == connection.BLOCK_BYTES
+            assert link.buffer_size == buffer.BLOCK_BYTES
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

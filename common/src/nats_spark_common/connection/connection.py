@@ -28,18 +28,12 @@ from ..protocol.operations import (
     Event,
     Info,
     Msg,
-    frame_length,
     hpub,
     parse,
     pub,
 )
 from . import silence
-
-#: Decoding is fastest if a block fits the cache; below a megabyte, fixed costs become noticeable.
-BLOCK_BYTES = 1 << 21
-
-#: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
-_LONGEST_LINE = 1 << 13
+from .buffer import ReceiveBuffer
 
 #: Seconds that a half-filled block waits for more bytes before it is returned.
 _LULL = 0.005
@@ -54,9 +48,6 @@ _SEND_SECONDS = 10.0
 
 #: The id of the only subscription, which receives everything below the inbox.
 SID = "1"
-
-#: The end of every status frame: the headers' blank line, then the line end of an empty payload.
-_STATUS_END = b"\r\n\r\n\r\n"
 
 #: Texts of ``-ERR`` if the server rejects the credentials, or no longer accepts them.
 _REJECTED = (
@@ -135,9 +126,7 @@ class Connection(AbstractContextManager["Connection"]):
         self._sock = sock
         self._inbox = inbox
         self._requests = 0
-        self._buffer = bytearray(BLOCK_BYTES)
-        self._filled = 0
-        self._needed = 0  # length of the message that the buffer starts with
+        self._buffer = ReceiveBuffer()
         self._heard = time.monotonic()
 
     def close(self) -> None:
@@ -167,7 +156,7 @@ class Connection(AbstractContextManager["Connection"]):
     @property
     def buffer_size(self) -> int:
         """Size of the receive buffer in bytes."""
-        return len(self._buffer)
+        return self._buffer.size
 
     @property
     def inbox(self) -> str:
@@ -248,13 +237,13 @@ class Connection(AbstractContextManager["Connection"]):
             ConnectError: the server closed the connection.
         """
         self._wait(deadline, what)
-        while self._filled < len(self._buffer) and not self._ends_with_status():
+        while not self._buffer.full and not self._buffer.ends_with_status:
             try:
                 if not self._receive(_LULL):
                     break
             except ConnectError:  # the bytes before may contain the server's -ERR with the reason
                 break
-        return bytes(memoryview(self._buffer)[: self._filled])
+        return self._buffer.content()
 
     def arrived(self, deadline: float | None, what: str = "a reply") -> bytes:
         """Return bytes as `block` does, but without waiting for more than the first.
@@ -265,11 +254,11 @@ class Connection(AbstractContextManager["Connection"]):
         Raises as `block`.
         """
         if deadline is None:
-            self._make_room()
+            self._buffer.make_room()
             self._receive(0.0)
         else:
             self._wait(deadline, what)
-        return bytes(memoryview(self._buffer)[: self._filled])
+        return self._buffer.content()
 
     def _wait(self, deadline: float, what: str) -> None:
         """Receive bytes; if a message has started to arrive, receive all of it.
@@ -279,13 +268,13 @@ class Connection(AbstractContextManager["Connection"]):
         pinged = False
         timeout = deadline - time.monotonic()
         while True:
-            self._make_room()
+            self._buffer.make_room()
             quiet_until = min(deadline, time.monotonic() + (PONG_WITHIN if pinged else QUIET))
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
                 pinged = False
-                if self._pinged and self._buffer[: self._filled] == PONG:
-                    self._pinged, self._filled = False, 0
-                elif self._filled >= self._needed:
+                if self._pinged and self._buffer.remove_pong():
+                    self._pinged = False
+                elif self._buffer.complete:
                     return
                 else:  # decoding it again after each piece would take quadratic time
                     deadline = time.monotonic() + timeout
@@ -301,17 +290,9 @@ class Connection(AbstractContextManager["Connection"]):
                 self._send(PING)
                 pinged = self._pinged = True
 
-    def _make_room(self) -> None:
-        if self._filled == len(self._buffer):
-            self._buffer.extend(bytes(len(self._buffer)))  # a single message fills it
-
     def consume(self, count: int) -> None:
         """Drop the first ``count`` bytes of the last `block`, because they are decoded."""
-        rest = self._filled - count
-        if count and rest:
-            self._buffer[:rest] = self._buffer[count : self._filled]
-        self._filled = rest
-        self._needed = frame_length(bytes(self._buffer[: min(rest, _LONGEST_LINE)]))
+        self._buffer.consume(count)
 
     def handle(self, event: Event) -> None:
         """Handle an operation that is not part of a reply.
@@ -330,8 +311,7 @@ class Connection(AbstractContextManager["Connection"]):
 
     def shrink(self) -> None:
         """Reduce a buffer that grew for a large message to its normal size, unless it is in use."""
-        if not self._filled and len(self._buffer) > BLOCK_BYTES:
-            self._buffer = bytearray(BLOCK_BYTES)
+        self._buffer.shrink()
 
     def usable(self) -> bool:
         """Return whether an idle connection can be reused; handle what the server sent meanwhile.
@@ -344,16 +324,13 @@ class Connection(AbstractContextManager["Connection"]):
             return False
         try:
             while self._receive(0.0):
-                events, consumed = parse(bytes(memoryview(self._buffer)[: self._filled]))
+                events, consumed = parse(self._buffer.content())
                 self.consume(consumed)
                 for event in events:
                     self.handle(event)
         except NatsSparkError:
             self.close()
         return not self.closed
-
-    def _ends_with_status(self) -> bool:
-        return self._buffer.endswith(_STATUS_END, 0, self._filled)
 
     def _send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
         try:
@@ -369,7 +346,7 @@ class Connection(AbstractContextManager["Connection"]):
         """Receive once into the buffer; return 0 if nothing arrived within ``wait`` seconds."""
         try:
             self._sock.settimeout(max(wait, 1e-6))
-            count = self._sock.recv_into(memoryview(self._buffer)[self._filled :])
+            count = self._sock.recv_into(self._buffer.free())
         except (TimeoutError, ssl.SSLWantReadError, BlockingIOError):
             return 0
         except OSError as error:
@@ -378,7 +355,7 @@ class Connection(AbstractContextManager["Connection"]):
         if not count:
             self.close()
             raise ConnectError("the NATS server closed the connection")
-        self._filled += count
+        self._buffer.filled += count
         self._heard = time.monotonic()
         return count
 
