@@ -248,7 +248,7 @@ def test_a_stream_that_appears_under_a_pattern_is_read_from_its_head(
     stream: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nats_spark_common.replay.streams._DISCOVERY_INTERVAL", 0.0)
+    monkeypatch.setattr("nats_spark_common.replay.stream_states._DISCOVERY_INTERVAL", 0.0)
     admin.create_stream(f"{stream}-1")
     options = {"nats.url": nats_server.url, "nats.stream.pattern": f"{stream}-*"}
     with Driver({**options, "nats.start": "latest", "nats.poll.interval": "1ms"}) as driver:
