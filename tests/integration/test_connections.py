@@ -353,6 +353,7 @@ def test_a_refused_subject_is_told_from_one_that_it_begins(tmp_path: Path) -> No
             with pytest.raises(AuthError, match=r"(?i)STREAM\.INFO\.AB"):
                 control.api("STREAM.INFO.AB")
             os.kill(server.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
             try:
                 with pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
                     control.api("STREAM.INFO.A")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from nats_spark_common import OptionError, PartitionSetError
 from nats_spark_common.partitions.plan import Mark, PartitionSet, differences, plan
-from nats_spark_common.protocol.partition_names import abbreviate, partition_index, partitions_among
 from nats_spark_common.protocol.subjects import matches
 
 from ..._support.transforms import fnv1a, transform
@@ -253,14 +252,3 @@ def test_a_mark_with_a_count_that_is_none_is_no_mark() -> None:
     first = plan("P", "o.*", 1).configs(NEW)[1]
     broken = first["metadata"] | {"nats-spark.partitions.count": "many"}
     assert Mark.of(first | {"metadata": broken}) is None
-
-
-def test_partitions_are_known_by_their_names() -> None:
-    names = ["P-10", "P-2", "P-01", "P-", "P-x", "PP-3", "P-ingest", "P-0", "P-1-0", "P-٣"]
-    assert partitions_among("P", names) == {0: "P-0", 2: "P-2", 10: "P-10"}
-    assert partition_index("P.*", "Pxx-1") is None  # the prefix is no expression
-
-
-def test_neighboring_partitions_are_shown_together() -> None:
-    names = ["P-ingest", "P-0", "P-1", "P-2", "P-4", "P-5"]
-    assert abbreviate("P", names) == "P-ingest, P-0 ... P-2, P-4, P-5"

@@ -269,7 +269,9 @@ def test_an_answer_decodes_to_what_was_stored(messages: list[Stored]) -> None:
 
 
 @pytest.mark.parametrize("regular_before", [0, 1])
-def test_an_own_header_that_runs_on_into_one_of_its_name_is_not_lost(regular_before: int) -> None:
+def test_an_own_header_that_continues_into_the_servers_of_that_name_is_kept(
+    regular_before: int,
+) -> None:
     own = (b"NATS/1.0", b"Nats-Stream: OTHER", b"")
     regular = [Stored(seq, b"a", 0, (), b"") for seq in range(1, regular_before + 1)]
     messages = [*regular, Stored(regular_before + 1, b"a", 0, own, b"", ending=b"")]
@@ -292,7 +294,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(
 
 @given(stored_messages(), st.data())
 @settings(max_examples=250)
-def test_other_operations_in_between_are_handed_out_and_nothing_is_lost(
+def test_other_operations_in_between_are_returned_and_nothing_is_lost(
     messages: list[Stored], data: st.DataObject
 ) -> None:
     some = st.lists(st.sampled_from(list(OTHERS)), max_size=2)
@@ -336,7 +338,7 @@ def regular(count: int, own: tuple[bytes, ...] = ()) -> list[Stored]:
 
 
 @pytest.mark.parametrize("own", [(), (b"NATS/1.0", b"Nats-Msg-Id: 1", b"Nats-Sequence: 3")])
-def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
+def test_regular_replies_use_the_fast_decoder(own: tuple[bytes, ...]) -> None:
     messages = regular(500, own)
     assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
         messages
@@ -344,7 +346,7 @@ def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 40, 130, 175])
-def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int) -> None:
+def test_a_partly_received_regular_reply_uses_the_fast_decoder(missing: int) -> None:
     messages = regular(50)
     arrived = b"".join(message_frames(messages))[:-missing]
     assert (
@@ -353,7 +355,7 @@ def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int
     )
 
 
-def test_a_subject_that_is_not_utf_8_takes_the_fast_way() -> None:
+def test_a_subject_that_is_not_utf_8_uses_the_fast_decoder() -> None:
     messages = [*regular(2), Stored(3, b"bad.\xff", 10**9, (), b"")]
     assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
         messages
@@ -423,7 +425,7 @@ def test_a_stored_status_line_is_not_the_end_of_the_answer(payload: bytes) -> No
 
 @pytest.mark.parametrize("ending", [b"", b"\r\n", b"\rXyz"])
 @pytest.mark.parametrize("payload", [b"", b"x"])
-def test_headers_that_their_publisher_did_not_close_are_a_message_like_any(
+def test_a_message_whose_headers_do_not_end_in_a_blank_line_is_decoded(
     payload: bytes, ending: bytes
 ) -> None:
     message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB", b"Name: value"), payload, ending)
@@ -471,7 +473,7 @@ def lying(good: bytes, which: int, change: int) -> bytes:
 @pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 @pytest.mark.parametrize("which", [-1, -2])
 @pytest.mark.parametrize("change", [-3, -1, 1, 3])
-def test_a_length_that_lies_is_an_error_and_never_wrong_rows(
+def test_a_wrong_length_is_an_error_and_never_wrong_rows(
     decoder: Decoder, which: int, change: int
 ) -> None:
     data = lying(message_frame(regular(2)[1], 0), which, change) + answer(regular(3))
@@ -505,13 +507,13 @@ def numbered(sequence: bytes) -> bytes:
 @pytest.mark.parametrize(
     "sequence", [b"", b"x", b"-5", b"1.0", b"9223372036854775808", b"9" * 5000]
 )
-def test_what_is_no_sequence_is_an_error(sequence: bytes) -> None:
+def test_an_invalid_sequence_is_an_error(sequence: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(numbered(sequence), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("sequence", [b"", b"x", b"9" * 5000])
-def test_an_end_that_names_no_sequence_is_an_error(sequence: bytes) -> None:
+def test_a_status_with_an_invalid_sequence_is_an_error(sequence: bytes) -> None:
     head = b"NATS/1.0 204 EOB\r\nNats-Last-Sequence: " + sequence + b"\r\n\r\n"
     with pytest.raises(ProtocolError):
         decode(frame(head, b""), MARK, b"ORDERS", MESSAGE_COLUMNS)
