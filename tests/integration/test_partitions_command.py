@@ -360,7 +360,7 @@ def test_a_stream_refused_half_way_takes_back_those_before_it(
     fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
     line = fails(*half("HALF"), url=as_user(accounts, "some"))
-    assert "stream HALF-1 cannot be made: the server refuses: " in line
+    assert "stream HALF-1 cannot be made: the server reports: " in line
     assert "taken back: HALF-ingest, HALF-0" in line
     assert names(account_admin, "HALF") == []
 
