@@ -10,7 +10,7 @@ import nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from bare import Bare
-from nats_spark_common.connection.connection import BLOCK_BYTES
+from nats_spark_common.connection.buffer import BLOCK_BYTES
 from nats_spark_common.reading.decode import decode, marker
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS
 

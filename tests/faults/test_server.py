@@ -82,14 +82,14 @@ def test_an_outage_is_told_once_with_its_end(caplog: pytest.LogCaptureFixture) -
             server.kill()
             back = threading.Timer(3.0, server.start)
             back.start()
-            wait_until(lambda: any("is away" in each.message for each in caplog.records))
+            wait_until(lambda: any("is unavailable" in each.message for each in caplog.records))
             back.join()
             assert driver.latest(start) == start
             wait_until(lambda: any("reconnected" in each.message for each in caplog.records))
             assert driver.latest(start) == start
     told = [each.message for each in caplog.records if each.name.endswith("outage")]
     assert [words.partition(":")[0] for words in told] == ["job", "job"]
-    assert "is away" in told[0]
+    assert "is unavailable" in told[0]
     assert "reconnected" in told[1]
 
 

@@ -86,7 +86,7 @@ def silent_port() -> Iterator[int]:
 def test_a_port_where_no_nats_server_listens(spark: SparkSession, silent_port: int) -> None:
     load_fails(
         spark,
-        "does not answer as a NATS server does",
+        "does not respond like a NATS server",
         url=f"nats://127.0.0.1:{silent_port}",
         stream_name="S",
         connect_timeout="200ms",
@@ -95,7 +95,7 @@ def test_a_port_where_no_nats_server_listens(spark: SparkSession, silent_port: i
 
 def test_a_server_without_jetstream(spark: SparkSession) -> None:
     with EmbeddedServer(jetstream=False) as server:
-        load_fails(spark, r"JetStream.*turn JetStream on", url=server.url, stream_name="S")
+        load_fails(spark, r"JetStream.*enable JetStream", url=server.url, stream_name="S")
 
 
 def test_an_account_without_jetstream(spark: SparkSession) -> None:
@@ -106,7 +106,7 @@ def test_an_account_without_jetstream(spark: SparkSession) -> None:
     with EmbeddedServer(config) as server:
         load_fails(
             spark,
-            r"JetStream.*turn JetStream on",
+            r"JetStream.*enable JetStream",
             url=server.url,
             stream_name="S",
             user="b",
@@ -117,7 +117,7 @@ def test_an_account_without_jetstream(spark: SparkSession) -> None:
 def test_wrong_credentials(spark: SparkSession) -> None:
     with EmbeddedServer("authorization { token: right }") as server:
         load_fails(
-            spark, r"refuses the credentials", url=server.url, stream_name="S", token="wrong"
+            spark, r"rejects the credentials", url=server.url, stream_name="S", token="wrong"
         )
 
 
@@ -207,7 +207,7 @@ def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
         caplog.clear()
         short = {"stream_name": stream, "stream_subjects": subjects, "durable_name": "d"}
         sources[flavor](CaseInsensitiveDict(options(nats_server.url, **short))).schema()
-        return any("takes none of the subjects of" in each.message for each in caplog.records)
+        return any("matches none of the subjects of" in each.message for each in caplog.records)
 
     assert warned(wanted.format(stream))
     assert warned(f"{stream}.a,{wanted.format(stream)}")

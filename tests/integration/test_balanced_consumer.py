@@ -356,7 +356,7 @@ def test_a_missing_permission_is_named(stream: str) -> None:
         durable(admin, stream)
         admin.close()
         short = {"user": "spark", "password": "s", "request_timeout": "500ms"}
-        with pytest.raises(AuthError, match=r"(?i)consumer\.info.*grant the user this subject"):
+        with pytest.raises(AuthError, match=r"(?i)consumer\.info.*grant the user this permission"):
             source(server.url, stream, **short).schema()
 
 
@@ -463,7 +463,7 @@ def test_a_recreated_stream_is_data_loss_and_its_messages_are_not_acknowledged(
     recreate(server_admin, stream, 10)
     with (
         driver,
-        pytest.raises((DataLossError, ConsumerNotFoundError), match=r"created again|recreated"),
+        pytest.raises((DataLossError, ConsumerNotFoundError), match="recreated"),
     ):
         driver.latest(end)
     info = consumer(server_admin, stream)

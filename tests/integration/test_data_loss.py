@@ -143,7 +143,7 @@ def test_a_recreated_stream_fails_the_query(
     server_admin.fill(filled, 30)  # longer than before: sequences alone would not tell
     with (
         Driver(options) as driver,
-        pytest.raises(DataLossError, match=rf"{filled}.*created again.*nats\.fail\.on"),
+        pytest.raises(DataLossError, match=rf"{filled}.*recreated.*nats\.fail\.on"),
     ):
         driver.latest(position)
 
@@ -179,7 +179,7 @@ def test_a_stream_recreated_between_plan_and_read_fails_the_task(
         server_admin.delete_stream(filled)
         server_admin.create_stream(filled)
         server_admin.fill(filled, 20)
-        with pytest.raises(DataLossError, match=rf"{filled}.*created again"):
+        with pytest.raises(DataLossError, match=rf"{filled}.*recreated"):
             list(driver.reader.read(partition))
 
 
@@ -255,7 +255,7 @@ def test_a_query_to_the_present_end_notices_a_stream_that_is_recreated_meanwhile
         server_admin.delete_stream(filled)
         server_admin.create_stream(filled)
         server_admin.fill(filled, 30)
-        with pytest.raises(DataLossError, match=rf"{filled}.*created again"):
+        with pytest.raises(DataLossError, match=rf"{filled}.*recreated"):
             driver.latest(position)
 
 

@@ -131,6 +131,6 @@ def test_each_task_of_many_reads_what_is_stored(
     found: Counter[int] = Counter()
     for first in range(1, COUNT, 100):
         span = StreamRange(mirrored, created, first, first + 99)
-        for messages in read_range(settings, span, frozenset(), tell_loss=False):
+        for messages in read_range(settings, span, frozenset(), check_loss=False):
             found.update(messages.seqs.tolist())
     assert found == Counter(set(range(1, COUNT + 1)) - {1, 2, 900, COUNT})

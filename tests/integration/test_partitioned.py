@@ -396,7 +396,7 @@ def test_one_recreated_stream_fails_the_query(
     recreate(server_admin, f"{stream}-1", 9)
     with (
         start(server.url, stream) as driver,
-        pytest.raises(DataLossError, match=rf"{stream}-1.*created again"),
+        pytest.raises(DataLossError, match=rf"{stream}-1.*recreated"),
     ):
         driver.latest(position)
 

@@ -360,7 +360,7 @@ def test_a_rejected_stream_rolls_back_those_before_it(
     fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
     line = fails(*half("HALF"), url=as_user(accounts, "some"))
-    assert "stream HALF-1 could not be created: the server refuses: " in line
+    assert "stream HALF-1 could not be created: the server reports: " in line
     assert "rolled back: HALF-ingest, HALF-0" in line
     assert names(account_admin, "HALF") == []
 
@@ -438,7 +438,7 @@ def test_a_killed_run_is_completed_by_the_next(
 
 def test_an_account_without_jetstream(fails: Callable[..., str], accounts: EmbeddedServer) -> None:
     line = fails(*half("N"), url=as_user(accounts, "none"))
-    assert "turn JetStream on" in line
+    assert "enable JetStream" in line
 
 
 def test_no_server(fails: Callable[..., str]) -> None:

@@ -204,7 +204,7 @@ def test_data_loss_fails_a_query_by_name(
     admin.delete_stream(stream)
     admin.create_stream(stream)
     admin.fill(stream, 20)
-    with pytest.raises(StreamingQueryException, match=r"created again.*nats\.fail\.on\.data\.loss"):
+    with pytest.raises(StreamingQueryException, match=r"recreated.*nats\.fail\.on\.data\.loss"):
         table.run(source(spark, nats_server.url, stream))
 
 

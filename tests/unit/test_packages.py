@@ -47,7 +47,7 @@ def test_common_imports_no_flavor() -> None:
 
 #: The rooms of common from the lowest up; those of a line do not import one another.
 ROOMS = (
-    ("errors", "closeable", "embedded"),
+    ("errors", "embedded"),
     ("protocol",),
     ("rows",),
     ("options",),
@@ -99,7 +99,7 @@ def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
 
 def test_no_module_stands_outside_a_room() -> None:
     outside = {path.stem for path in COMMON.glob("*.py")} - {"__init__"}
-    assert outside <= {"errors", "closeable", "embedded"}
+    assert outside <= {"errors", "embedded"}
 
 
 @pytest.mark.parametrize("folder", [ROOT / "common", *FLAVORS.values()])

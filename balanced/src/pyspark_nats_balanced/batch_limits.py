@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nats_spark_common.options.settings import NatsSettings
-from nats_spark_common.planning.admission import Pace, worth_a_batch
+from nats_spark_common.planning.admission import AdaptiveBatchSize, worth_a_batch
 
 from .consumer_info import ConsumerInfo
 
@@ -24,7 +24,7 @@ class BatchLimits:
     def __init__(self, settings: NatsSettings, now: float) -> None:
         self._settings = settings
         target = settings.target_batch_duration
-        self._pace = Pace(target) if target else None
+        self._pace = AdaptiveBatchSize(target) if target else None
         self._last_batch = self._last_message = now
         self.available_now = False
         self.budget: int | None = None

@@ -6,9 +6,9 @@ Source: ADR-1 and the NATS docs, "Consumers"; ADR-60 for resets.
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Any
 
-from nats_spark_common.closeable import Closing
 from nats_spark_common.errors import (
     ConsumerNotFoundError,
     OptionError,
@@ -37,7 +37,7 @@ RESET_VERSION = (2, 14)
 CREATE_ACTION_VERSION = (2, 10)
 
 
-class DurableConsumer(Closing):
+class DurableConsumer(AbstractContextManager["DurableConsumer"]):
     """The consumer that the settings name, and its stream; holds a control connection.
 
     Attributes:
@@ -58,6 +58,9 @@ class DurableConsumer(Closing):
     def close(self) -> None:
         """Close the connection."""
         self._control.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def server_version(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.connection.connection import Connection
-from nats_spark_common.connection.retry import UNREACHED, Patience
+from nats_spark_common.connection.retry import UNREACHED, AdaptiveTimeout
 from nats_spark_common.errors import (
     JetStreamUnavailableError,
     ProtocolError,
@@ -73,7 +73,7 @@ class PullConnection:
         self._sid = ""
         self._inbox = ""
         self._pulls = 0
-        self._patience = Patience(settings)
+        self._patience = AdaptiveTimeout(settings)
         self._unanswered = 0  # requests in a row
 
     def close(self) -> None:

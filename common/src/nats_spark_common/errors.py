@@ -1,38 +1,38 @@
-"""The errors of the suite, one small hierarchy::
+"""The exceptions of the suite::
 
     NatsSparkError
-     ├── OptionError              an option is unknown, wrong, or contradicts another (a ValueError)
+     ├── OptionError              an option is unknown, invalid or in conflict (a ValueError)
      ├── ConnectError             no server could be reached, or the connection was lost
-     │    └── AuthError           the server refuses the credentials, or an operation to this user
+     │    └── AuthError           the server rejects the credentials, or the user lacks a permission
      ├── TimeoutExpiredError      a request got no reply in time
      ├── ProtocolError            bytes that a NATS server does not send
-     │    └── OtherStreamError    another stream, a mirror, answered a direct get
-     ├── ServerError              the server answered with an error: code, err_code, description
-     ├── JetStreamUnavailableError  no JetStream answers for this account
+     │    └── OtherStreamError    another stream, a mirror, replied to a direct get
+     ├── ServerError              the server replied with an error: code, err_code, description
+     ├── JetStreamUnavailableError  JetStream is not available to this account
      ├── StreamNotFoundError      a stream does not exist
      ├── UnsupportedStreamError   a stream cannot be read by this flavor
-     ├── ConsumerNotFoundError    a consumer does not exist, or no longer
+     ├── ConsumerNotFoundError    a consumer does not exist
      ├── UnsupportedConsumerError a consumer cannot be used with these options
      ├── DataLossError            messages were removed before they were read
      ├── UnsupportedSparkError    Spark is too old (an ImportError)
-     ├── PayloadError             a payload does not decompress
-     ├── PublishError             a row cannot be published, or the server refuses it
-     ├── ReplayError              nothing tells which rows of a replayed task stand already
-     ├── FencedError              another attempt has taken the task over
-     └── PartitionSetError        partitioned streams cannot be made or shown as asked for
+     ├── PayloadError             a payload cannot be decompressed
+     ├── PublishError             a row cannot be published, or the server rejects it
+     ├── ReplayError              cannot determine which rows of a replayed task are already stored
+     ├── FencedError              another attempt has taken over the task
+     └── PartitionSetError        a set of partitioned streams cannot be created, shown or deleted
 
-All of them can be pickled: they cross from Spark's workers to the driver.
+All can be pickled, because Spark sends them from its workers to the driver.
 """
 
 from __future__ import annotations
 
 
 class NatsSparkError(Exception):
-    """Base of all errors of the suite."""
+    """Base of all exceptions of the suite."""
 
 
 class OptionError(NatsSparkError, ValueError):
-    """An option is unknown, its value is wrong, or it contradicts another."""
+    """An option is unknown, its value is invalid, or it conflicts with another."""
 
 
 class ConnectError(NatsSparkError):
@@ -40,7 +40,7 @@ class ConnectError(NatsSparkError):
 
 
 class AuthError(ConnectError):
-    """The server refuses the credentials, or refuses an operation to this user."""
+    """The server rejects the credentials, or this user lacks a permission."""
 
 
 class TimeoutExpiredError(NatsSparkError):
@@ -52,22 +52,22 @@ class ProtocolError(NatsSparkError):
 
 
 class OtherStreamError(ProtocolError):
-    """Another stream, which mirrors the requested one, answered a direct get (ADR-31)."""
+    """Another stream, a mirror of the requested one, replied to a direct get (ADR-31)."""
 
 
 class ServerError(NatsSparkError):
-    """The server answered with an error.
+    """The server replied with an error.
 
     Attributes:
         code: HTTP-like status, such as 404.
-        err_code: JetStream's own number of the error, 0 where it gave none.
-        description: the server's words.
+        err_code: JetStream's error code, 0 if it sent none.
+        description: the server's description of the error.
     """
 
     def __init__(
         self, message: str, code: int = 0, err_code: int = 0, description: str = ""
     ) -> None:
-        super().__init__(message, code, err_code, description)  # all of them, so that it pickles
+        super().__init__(message, code, err_code, description)  # pickle needs all of them
         self.code = code
         self.err_code = err_code
         self.description = description
@@ -77,7 +77,7 @@ class ServerError(NatsSparkError):
 
 
 class JetStreamUnavailableError(NatsSparkError):
-    """No JetStream answers for this account."""
+    """JetStream is not available to this account, or not at the moment."""
 
 
 class StreamNotFoundError(NatsSparkError):
@@ -89,7 +89,7 @@ class UnsupportedStreamError(NatsSparkError):
 
 
 class ConsumerNotFoundError(NatsSparkError):
-    """A consumer does not exist, or no longer."""
+    """A consumer does not exist."""
 
 
 class UnsupportedConsumerError(NatsSparkError):
@@ -105,20 +105,20 @@ class UnsupportedSparkError(NatsSparkError, ImportError):
 
 
 class PayloadError(NatsSparkError):
-    """A payload does not decompress."""
+    """A payload cannot be decompressed."""
 
 
 class PublishError(NatsSparkError):
-    """A row cannot be published, or the server refuses it; the message names its subject."""
+    """A row cannot be published, or the server rejects it; the message names its subject."""
 
 
 class ReplayError(NatsSparkError):
-    """Nothing tells which rows of a replayed task stand in the stream already."""
+    """Cannot determine which rows of a replayed task are already stored."""
 
 
 class FencedError(NatsSparkError):
-    """Another attempt has taken the task over, and this one must not publish any more."""
+    """Another attempt has taken over the task; this one must stop publishing."""
 
 
 class PartitionSetError(NatsSparkError):
-    """The streams that exist, or the server, do not allow what was asked of a partitioned set."""
+    """A set of partitioned streams cannot be created, shown or deleted."""

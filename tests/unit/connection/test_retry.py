@@ -1,4 +1,4 @@
-"""Retries, with pauses noted instead of slept."""
+"""Retries, with pauses recorded instead of slept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nats_spark_common import (
     OptionError,
     TimeoutExpiredError,
 )
-from nats_spark_common.connection.retry import Patience, pause, retrying
+from nats_spark_common.connection.retry import AdaptiveTimeout, pause, retrying
 from nats_spark_common.options.settings import NatsSettings
 
 from ..._support.options import named
@@ -31,14 +31,14 @@ def settings(**short: str) -> NatsSettings:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were to be slept."""
+    """The pauses in seconds that would have been slept."""
     noted: list[float] = []
     monkeypatch.setattr("time.sleep", noted.append)
     return noted
 
 
 def acting(*outcomes: Exception | str) -> Callable[[], str]:
-    """An action that fails or succeeds by a plan."""
+    """Return an action with these outcomes."""
     plan: Iterator[Exception | str] = iter(outcomes)
 
     def act() -> str:
@@ -50,15 +50,15 @@ def acting(*outcomes: Exception | str) -> Callable[[], str]:
     return act
 
 
-def test_what_succeeds_is_called_once(pauses: list[float]) -> None:
+def test_a_successful_action_is_called_once(pauses: list[float]) -> None:
     assert retrying(acting("done"), THREE, TRANSIENT) == "done"
     assert pauses == []
 
 
-def test_what_fails_for_a_moment_is_called_until_it_succeeds(pauses: list[float]) -> None:
+def test_an_action_that_fails_temporarily_is_called_until_it_succeeds(pauses: list[float]) -> None:
     act = acting(ConnectError("away"), TimeoutExpiredError("slow"), "done")
     assert retrying(act, THREE, TRANSIENT) == "done"
-    assert pauses == pytest.approx([pause(0), pause(1)], abs=0.05)  # what an attempt took counts
+    assert pauses == pytest.approx([pause(0), pause(1)], abs=0.05)  # less what an attempt took
 
 
 def test_retries_do_not_multiply(pauses: list[float]) -> None:
@@ -71,12 +71,12 @@ def test_retries_do_not_multiply(pauses: list[float]) -> None:
     with pytest.raises(TimeoutExpiredError):
         retrying(lambda: retrying(inner, THREE, (TimeoutExpiredError,)), THREE, TRANSIENT)
     assert len(calls) == 4
-    with pytest.raises(TimeoutExpiredError):  # and each has its own again
+    with pytest.raises(TimeoutExpiredError):  # the next call has its own retries
         retrying(inner, THREE, TRANSIENT)
     assert len(calls) == 8
 
 
-def test_what_nobody_else_retries_is_retried_within(pauses: list[float]) -> None:
+def test_an_error_that_no_caller_retries_is_retried_within(pauses: list[float]) -> None:
     act = acting(TimeoutExpiredError("slow"), "done")
     assert retrying(lambda: retrying(act, THREE, TRANSIENT), THREE, (ConnectError,)) == "done"
 
@@ -95,7 +95,7 @@ def test_without_retries_the_first_error_is_raised(pauses: list[float]) -> None:
     assert pauses == []
 
 
-def test_refused_credentials_are_not_tried_again_though_they_are_a_connect_error(
+def test_rejected_credentials_are_not_retried_although_they_are_a_connect_error(
     pauses: list[float],
 ) -> None:
     with pytest.raises(AuthError):
@@ -103,7 +103,7 @@ def test_refused_credentials_are_not_tried_again_though_they_are_a_connect_error
     assert pauses == []
 
 
-def test_an_error_that_does_not_pass_is_not_tried_again(pauses: list[float]) -> None:
+def test_a_permanent_error_is_not_retried(pauses: list[float]) -> None:
     with pytest.raises(OptionError):
         retrying(acting(OptionError("no"), "done"), THREE, TRANSIENT)
     assert pauses == []
@@ -119,25 +119,25 @@ def test_pauses_stay_bounded_however_often_it_failed(attempt: int) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3, 10, 100])
-def test_the_last_attempt_waits_for_the_whole_timeout(retries: int) -> None:
-    patience = Patience(settings(request_timeout="5s", retry_count=str(retries)))
-    waits = [patience.seconds(attempt) for attempt in range(retries + 1)]
+def test_the_last_attempt_waits_for_the_full_timeout(retries: int) -> None:
+    timeouts = AdaptiveTimeout(settings(request_timeout="5s", retry_count=str(retries)))
+    waits = [timeouts.seconds(attempt) for attempt in range(retries + 1)]
     assert waits == sorted(waits)
     assert waits[-1] == 5
     assert sum(waits[:8]) <= 10 or retries == 0
 
 
 @given(st.floats(0.01, 60), st.lists(st.floats(0, 30), max_size=20))
-def test_who_answers_slowly_is_given_time(timeout: float, answers: list[float]) -> None:
-    patience = Patience(settings(request_timeout=f"{timeout}s"))
+def test_the_timeout_grows_with_slow_replies(timeout: float, answers: list[float]) -> None:
+    timeouts = AdaptiveTimeout(settings(request_timeout=f"{timeout}s"))
     for took in answers:
-        patience.answered(took)
-    first = patience.seconds(0)
+        timeouts.answered(took)
+    first = timeouts.seconds(0)
     assert first <= timeout
     assert first == timeout or first >= 4 * (answers[-1] if answers else 0)
 
 
-def test_what_an_attempt_took_counts_as_a_pause() -> None:
+def test_the_duration_of_an_attempt_counts_as_a_pause() -> None:
     now = time.monotonic()
     assert pause(3, now - 60) == 0
     assert 0 < pause(10, now) <= pause(10)

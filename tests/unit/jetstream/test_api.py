@@ -54,26 +54,26 @@ def test_an_answer_with_headers_that_carry_no_status_is_its_json() -> None:
     assert parse_reply(reply(b'{"a": 1}', b"NATS/1.0\r\nA: 1\r\n\r\n"), INFO) == {"a": 1}
 
 
-def test_nobody_who_answers_is_said_with_the_subject_and_what_to_set() -> None:
+def test_no_responders_is_an_error_with_the_subject_and_the_options() -> None:
     silence = reply(b"", b"NATS/1.0 503\r\n\r\n")
     with pytest.raises(JetStreamUnavailableError, match=r"STREAM\.INFO\.ORDERS.*nats\.domain"):
         parse_reply(silence, INFO)
 
 
 @pytest.mark.parametrize("err_code", [10076, 10039])
-def test_jetstream_that_is_off_is_told_from_other_errors(err_code: int) -> None:
+def test_disabled_jetstream_has_its_own_error(err_code: int) -> None:
     answer = failure(code=503, err_code=err_code, description="jetstream not enabled")
     with pytest.raises(JetStreamUnavailableError, match="jetstream not enabled"):
         parse_json(answer, INFO)
 
 
-def test_a_cluster_between_two_leaders_is_away_for_a_moment() -> None:
+def test_a_cluster_without_leader_is_a_temporary_error() -> None:
     answer = failure(code=503, err_code=10008, description="temporarily unavailable")
     with pytest.raises(JetStreamUnavailableError, match=r"temporarily unavailable.*no leader"):
         parse_json(answer, INFO)
 
 
-def test_any_other_error_keeps_the_servers_words_and_codes() -> None:
+def test_any_other_error_keeps_the_servers_description_and_codes() -> None:
     answer = failure(code=400, err_code=10003, description="bad request")
     with pytest.raises(ServerError, match=r"STREAM\.INFO\.ORDERS: bad request") as raised:
         parse_json(answer, INFO)
@@ -86,12 +86,12 @@ def test_an_error_without_codes_is_still_an_error() -> None:
         parse_json(b'{"error": {}}', INFO)
 
 
-def test_an_error_that_is_null_is_none() -> None:
+def test_a_null_error_is_no_error() -> None:
     assert parse_json(b'{"error": null, "success": true}', INFO)["success"] is True
 
 
 @pytest.mark.parametrize("subject", ["a.prefix.without.verbs", "$JS.API.INFO"])
-def test_a_missing_stream_that_the_subject_does_not_name_is_told_by_the_subject(
+def test_a_missing_stream_is_reported_with_the_subject_if_that_has_no_name(
     subject: str,
 ) -> None:
     with pytest.raises(StreamNotFoundError, match=subject.replace("$", r"\$")):
@@ -119,7 +119,9 @@ def test_an_error_in_another_shape_is_an_error_of_the_suite(error: object) -> No
         (ServerError("x"), False),
     ],
 )
-def test_no_such_message_is_told_from_other_errors(error: ServerError, expected: bool) -> None:
+def test_a_missing_message_is_distinguished_from_other_errors(
+    error: ServerError, expected: bool
+) -> None:
     assert is_no_message(error) is expected
 
 
@@ -138,7 +140,7 @@ def test_a_stream_is_read_from_the_servers_description() -> None:
     )
 
 
-def test_what_old_servers_leave_out_has_defaults() -> None:
+def test_fields_missing_from_old_servers_have_defaults() -> None:
     info = described()
     assert (info.retention, info.allow_direct, info.subjects) == ("limits", False, ())
 
@@ -148,7 +150,7 @@ def test_a_mirror_has_no_subjects() -> None:
 
 
 @pytest.mark.parametrize("first_seq", [0, 10])
-def test_an_empty_stream_begins_behind_its_end_however_the_server_tells_it(first_seq: int) -> None:
+def test_an_empty_stream_starts_after_its_end_however_it_is_reported(first_seq: int) -> None:
     assert described(first_seq=first_seq, last_seq=9, messages=0).first_seq == 10
 
 

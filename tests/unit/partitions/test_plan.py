@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nats_spark_common import OptionError, PartitionSetError
 from nats_spark_common.partitions.plan import PartitionSet, plan
-from nats_spark_common.protocol.partition_names import partition_index, partitions_among, runs
+from nats_spark_common.protocol.partition_names import abbreviate, partition_index, partitions_among
 from nats_spark_common.protocol.subjects import matches
 
 from ..._support.transforms import fnv1a, transform
@@ -194,4 +194,4 @@ def test_partitions_are_known_by_their_names() -> None:
 
 def test_neighboring_partitions_are_shown_together() -> None:
     names = ["P-ingest", "P-0", "P-1", "P-2", "P-4", "P-5"]
-    assert runs("P", names) == "P-ingest, P-0 ... P-2, P-4, P-5"
+    assert abbreviate("P", names) == "P-ingest, P-0 ... P-2, P-4, P-5"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_spark_common.planning.admission import Available, Pace, admit, worth_a_batch
+from nats_spark_common.planning.admission import AdaptiveBatchSize, Available, admit, worth_a_batch
 
 
-def test_a_thousand_streams_are_admitted_in_no_time() -> None:
+def test_thousands_of_streams_are_admitted_quickly() -> None:
     available = {f"S{i}": Available(i + 1, 100.0) for i in range(5_000)}
     taken = admit(available, 100, None)
     assert sum(taken.values()) == 100
@@ -23,7 +23,7 @@ AVAILABLE = st.dictionaries(
 
 
 @given(AVAILABLE, st.integers(1, 6) | st.integers(1, 10**6))
-def test_never_more_messages_are_admitted_than_allowed_nor_than_there_are(
+def test_admission_exceeds_neither_the_limit_nor_the_backlog(
     available: dict[str, Available], limit: int
 ) -> None:
     taken = admit(available, limit, None)
@@ -32,7 +32,7 @@ def test_never_more_messages_are_admitted_than_allowed_nor_than_there_are(
 
 
 @given(AVAILABLE, st.integers(1, 10**6), st.integers(1, 10**9))
-def test_something_is_always_admitted_where_something_is_there(
+def test_some_messages_are_always_admitted_if_there_are_any(
     available: dict[str, Available], messages: int, size: int
 ) -> None:
     taken = admit(available, messages, size)
@@ -40,7 +40,7 @@ def test_something_is_always_admitted_where_something_is_there(
 
 
 @given(AVAILABLE, st.integers(6, 10**6))
-def test_no_stream_is_starved_where_the_limit_allows_one_of_each(
+def test_no_stream_starves_if_the_limit_allows_one_message_of_each(
     available: dict[str, Available], limit: int
 ) -> None:
     taken = admit(available, limit, None)
@@ -58,7 +58,7 @@ def test_the_estimated_bytes_stay_within_the_limit(
 
 
 @given(AVAILABLE, st.integers(1, 10**6))
-def test_a_limit_is_used_up_but_for_what_does_not_divide(
+def test_a_limit_is_used_up_except_for_rounding(
     available: dict[str, Available], limit: int
 ) -> None:
     total = sum(each.count for each in available.values())
@@ -67,7 +67,7 @@ def test_a_limit_is_used_up_but_for_what_does_not_divide(
 
 
 @given(AVAILABLE)
-def test_without_limits_all_is_admitted(available: dict[str, Available]) -> None:
+def test_without_limits_everything_is_admitted(available: dict[str, Available]) -> None:
     assert admit(available, None, None) == {n: each.count for n, each in available.items()}
 
 
@@ -97,69 +97,69 @@ def test_worth_a_batch(count: int, least: int, waited: float, worth: bool) -> No
     assert worth_a_batch(count, least, waited, max_delay=10) is worth
 
 
-def test_the_pace_halves_when_a_batch_takes_twice_as_long() -> None:
-    pace = Pace(target=1.0)
-    pace.begin(pace.limit, now=0.0)
-    first = pace.limit
-    pace.finish(now=2.0)
-    assert pace.limit == first // 2
+def test_the_batch_size_halves_when_a_batch_takes_twice_as_long() -> None:
+    batch_size = AdaptiveBatchSize(target=1.0)
+    batch_size.begin(batch_size.limit, now=0.0)
+    first = batch_size.limit
+    batch_size.finish(now=2.0)
+    assert batch_size.limit == first // 2
 
 
-def test_the_pace_grows_by_a_bounded_factor() -> None:
-    pace = Pace(target=10.0)
-    first = pace.limit
-    pace.begin(first, now=0.0)
-    pace.finish(now=0.001)
-    assert pace.limit == first * 4
+def test_the_batch_size_grows_by_a_bounded_factor() -> None:
+    batch_size = AdaptiveBatchSize(target=10.0)
+    first = batch_size.limit
+    batch_size.begin(first, now=0.0)
+    batch_size.finish(now=0.001)
+    assert batch_size.limit == first * 4
 
 
-def test_a_small_quick_batch_does_not_slow_the_pace() -> None:
-    pace = Pace(target=1.0)
-    first = pace.limit
-    pace.begin(10, now=0.0)
-    pace.finish(now=0.1)
-    assert pace.limit == first
+def test_a_short_small_batch_does_not_reduce_the_batch_size() -> None:
+    batch_size = AdaptiveBatchSize(target=1.0)
+    first = batch_size.limit
+    batch_size.begin(10, now=0.0)
+    batch_size.finish(now=0.1)
+    assert batch_size.limit == first
 
 
-def test_the_pace_keeps_a_smallest_batch() -> None:
-    pace = Pace(target=1.0)
-    pace.begin(1, now=0.0)
-    pace.finish(now=1e9)
-    assert pace.limit == 100
+def test_the_batch_size_has_a_minimum() -> None:
+    batch_size = AdaptiveBatchSize(target=1.0)
+    batch_size.begin(1, now=0.0)
+    batch_size.finish(now=1e9)
+    assert batch_size.limit == 100
 
 
-def test_an_end_without_a_beginning_leaves_the_pace() -> None:
-    pace = Pace(target=1.0)
-    first = pace.limit
-    pace.finish(now=5.0)
-    assert pace.limit == first
+def test_an_end_without_a_start_keeps_the_batch_size() -> None:
+    batch_size = AdaptiveBatchSize(target=1.0)
+    first = batch_size.limit
+    batch_size.finish(now=5.0)
+    assert batch_size.limit == first
 
 
-def test_a_batch_sets_the_pace_once() -> None:
-    pace = Pace(target=1.0)
-    pace.begin(pace.limit, now=0.0)
-    pace.finish(now=2.0)
-    after = pace.limit
-    pace.finish(now=200.0)
-    assert pace.limit == after
+def test_a_batch_changes_the_batch_size_once() -> None:
+    batch_size = AdaptiveBatchSize(target=1.0)
+    batch_size.begin(batch_size.limit, now=0.0)
+    batch_size.finish(now=2.0)
+    after = batch_size.limit
+    batch_size.finish(now=200.0)
+    assert batch_size.limit == after
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(0, 10**6)), max_size=20))
-def test_the_pace_always_allows_something(batches: list[tuple[int, float]]) -> None:
-    pace, now = Pace(target=0.5), 0.0
+def test_the_batch_size_is_always_positive(batches: list[tuple[int, float]]) -> None:
+    batch_size, now = AdaptiveBatchSize(target=0.5), 0.0
     for count, took in batches:
-        pace.begin(min(count, pace.limit), now)
+        batch_size.begin(min(count, batch_size.limit), now)
         now += took
-        pace.finish(now)
-    assert pace.limit >= 100
+        batch_size.finish(now)
+    assert batch_size.limit >= 100
 
 
 @given(st.floats(1.0, 10**5))
-def test_the_pace_settles_where_a_batch_takes_as_long_as_it_should(rate: float) -> None:
-    pace, now = Pace(target=2.0), 0.0
+def test_the_batch_size_converges_to_the_target_duration(rate: float) -> None:
+    batch_size, now = AdaptiveBatchSize(target=2.0), 0.0
     for _ in range(30):
-        count = pace.limit
-        pace.begin(count, now)
+        count = batch_size.limit
+        batch_size.begin(count, now)
         now += count / rate
-        pace.finish(now)
-    assert pace.limit == pytest.approx(max(100, 2.0 * rate), rel=0.02)
+        batch_size.finish(now)
+    assert batch_size.limit == pytest.approx(max(100, 2.0 * rate), rel=0.02)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_spark_common.planning.ranges import StreamRange, shares, split
+from nats_spark_common.planning.ranges import StreamRange, plan_tasks, split
 
 SPANS = st.lists(
     st.tuples(st.integers(1, 1000), st.integers(0, 100_000)).map(
@@ -50,7 +50,7 @@ def test_the_pieces_of_one_stream_join_up_and_are_about_even(
 def test_shares_hold_every_piece_once_and_in_order(
     spans: list[StreamRange], tasks: int, smallest: int
 ) -> None:
-    pieces, found = split(spans, tasks, smallest), shares(spans, tasks, smallest)
+    pieces, found = split(spans, tasks, smallest), plan_tasks(spans, tasks, smallest)
     assert [piece for share in found for piece in share] == pieces
     most = max(smallest, -(-sum(map(len, spans)) // tasks))
     assert all(len(share) == 1 or sum(map(len, share)) <= most for share in found)
@@ -60,7 +60,7 @@ def test_shares_hold_every_piece_once_and_in_order(
 @pytest.mark.parametrize("tasks", [1, 2, 7])
 def test_small_streams_share_tasks(count: int, length: int, tasks: int) -> None:
     spans = [StreamRange(f"S{i}", "now", 1, length) for i in range(count)]
-    found = shares(spans, tasks, 10_000)
+    found = plan_tasks(spans, tasks, 10_000)
     assert tasks - 1 <= len(found) <= 2 * tasks
     sizes = [len(share) for share in found]
     assert max(sizes) <= -(-count // tasks)
@@ -68,4 +68,4 @@ def test_small_streams_share_tasks(count: int, length: int, tasks: int) -> None:
 
 def test_large_streams_do_not_share_a_task() -> None:
     spans = [StreamRange(name, "now", 1, 50_000) for name in "ABC"]
-    assert shares(spans, 2, 10_000) == [(span,) for span in spans]
+    assert plan_tasks(spans, 2, 10_000) == [(span,) for span in spans]

@@ -67,7 +67,7 @@ def test_the_length_of_a_message_is_known_from_its_first_line(
 
 
 @pytest.mark.parametrize("line", [b"MSG a 1 x", b"MSG a 1 -3", b"MSGS a 1 3", b"-ERR 'x' 3"])
-def test_a_line_that_is_no_messages_tells_no_length(line: bytes) -> None:
+def test_a_line_of_another_operation_has_no_length(line: bytes) -> None:
     assert frame_length(line + b"\r\n...") == 0
 
 
@@ -91,7 +91,7 @@ def test_a_line_that_is_no_messages_tells_no_length(line: bytes) -> None:
         b"PINGS\r\n",
     ],
 )
-def test_what_is_not_the_protocol_is_an_error(bad: bytes) -> None:
+def test_bytes_that_are_not_the_protocol_are_an_error(bad: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(bad)
 
@@ -101,7 +101,7 @@ def test_a_header_can_hold_no_more_than_the_message() -> None:
         parse(b"HMSG a 1 4 3\r\nabc\r\n")
 
 
-def test_what_precedes_an_incomplete_operation_is_handed_out() -> None:
+def test_operations_before_an_incomplete_one_are_returned() -> None:
     assert parse(b"PING\r\nMSG a 1 5\r\nab") == ([PING_SIGNAL], 6)
 
 
@@ -133,7 +133,7 @@ def test_what_is_published_is_what_arrives(payload: bytes, subject: str) -> None
     assert consumed == len(delivered) + 2 + len(rest)
 
 
-def test_a_line_without_end_is_an_error_and_not_awaited_for_ever() -> None:
+def test_a_line_without_end_is_an_error_instead_of_an_endless_wait() -> None:
     with pytest.raises(ProtocolError, match="no line end"):
         parse(b"x" * (2 << 20))
 
@@ -143,7 +143,7 @@ def test_header_pairs_keep_order_repeats_and_empty_values() -> None:
     assert header_pairs(block) == [("B", "2"), ("A", "1"), ("B", "3"), ("E", "")]
 
 
-def test_header_pairs_replace_what_is_not_utf_8() -> None:
+def test_header_pairs_replace_bytes_that_are_not_utf_8() -> None:
     assert header_pairs(b"NATS/1.0\r\n\xe4: \xff\r\n\r\n") == [("\ufffd", "\ufffd")]
 
 

@@ -43,7 +43,7 @@ def taken_by(filter_subject: str) -> set[str]:
 
 
 @given(FILTERS)
-def test_a_filter_takes_what_its_tokens_say(filter_subject: str) -> None:
+def test_a_filter_matches_the_subjects_of_its_tokens(filter_subject: str) -> None:
     assert {s for s in EVERY_SUBJECT if matches(filter_subject, s)} == taken_by(filter_subject)
 
 
@@ -54,12 +54,14 @@ def test_a_filter_lies_within_another_only_if_its_subjects_do(one: str, other: s
 
 
 @given(FILTERS, FILTERS)
-def test_filters_overlap_where_a_subject_fits_both_and_nowhere_else(one: str, other: str) -> None:
+def test_filters_overlap_if_and_only_if_a_subject_matches_both(one: str, other: str) -> None:
     assert overlap(one, other) == bool(taken_by(one) & taken_by(other))
 
 
 @given(st.lists(FILTERS, max_size=3).map(tuple), FILTERS)
-def test_narrowing_keeps_everything_that_fits_both(filters: tuple[str, ...], extra: str) -> None:
+def test_narrowing_keeps_every_subject_that_matches_both(
+    filters: tuple[str, ...], extra: str
+) -> None:
     wanted = {s for s in taken_by(extra) if matches_any(filters, s)}
     narrowed = narrow(filters, extra)
     kept = set() if narrowed is None else {s for s in EVERY_SUBJECT if matches_any(narrowed, s)}
@@ -67,9 +69,7 @@ def test_narrowing_keeps_everything_that_fits_both(filters: tuple[str, ...], ext
 
 
 @given(st.lists(FILTERS, max_size=3).map(tuple), FILTERS)
-def test_narrowing_takes_nothing_that_neither_asks_for(
-    filters: tuple[str, ...], extra: str
-) -> None:
+def test_narrowing_adds_no_filter(filters: tuple[str, ...], extra: str) -> None:
     assert set(narrow(filters, extra) or ()) <= {*filters, extra}
 
 
@@ -77,7 +77,7 @@ def test_filters_that_exclude_each_other_narrow_to_nothing() -> None:
     assert narrow(("a.*",), "b.>") is None
 
 
-def test_no_filters_take_every_subject() -> None:
+def test_no_filters_match_every_subject() -> None:
     assert matches_any((), "any.thing")
 
 
@@ -106,12 +106,12 @@ def test_a_subject_of_a_message_is_literal(subject: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["", ".", "a.", ".a", "a..b", "*", "a.>", "a b", "a\tb", "a\0"])
-def test_what_no_message_can_have_as_subject_is_not_literal(subject: str) -> None:
+def test_an_impossible_subject_is_not_literal(subject: str) -> None:
     assert not is_literal(subject)
 
 
 @given(st.text(alphabet="ab.", max_size=5))
-def test_a_prefix_filter_takes_every_subject_with_the_prefix(prefix: str) -> None:
+def test_a_prefix_filter_matches_every_subject_with_the_prefix(prefix: str) -> None:
     found = prefix_filter(prefix)
     fitting = {s for s in EVERY_SUBJECT if s.startswith(prefix)}
     assert found is None or fitting <= {s for s in EVERY_SUBJECT if matches(found, s)}

@@ -23,7 +23,7 @@ def test_fractions_have_up_to_nine_digits(digits: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["2262-04-11T23:47:16.854775808Z", "9999-12-31T23:59:59Z"])
-def test_a_time_past_64_bits_of_nanoseconds_is_refused(text: str) -> None:
+def test_a_time_beyond_64_bits_of_nanoseconds_is_rejected(text: str) -> None:
     with pytest.raises(ProtocolError, match="64 bits"):
         rfc3339_to_ns(text)
 
@@ -63,6 +63,6 @@ def test_times_in_other_spellings(text: str, ns: int) -> None:
         "\u0662024-01-01T00:00:00Z",
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_text_that_is_not_a_time_is_rejected(text: str) -> None:
     with pytest.raises(ProtocolError, match="not an RFC 3339 time"):
         rfc3339_to_ns(text)

@@ -23,7 +23,7 @@ from nats_spark_common.reading.decode import (
     Status,
     _decode_fast,
     decode,
-    decode_carefully,
+    decode_sequentially,
     marker,
 )
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS, text
@@ -269,7 +269,9 @@ def test_an_answer_decodes_to_what_was_stored(messages: list[Stored]) -> None:
 
 
 @pytest.mark.parametrize("regular_before", [0, 1])
-def test_an_own_header_that_runs_on_into_one_of_its_name_is_not_lost(regular_before: int) -> None:
+def test_an_own_header_that_continues_into_the_servers_of_that_name_is_kept(
+    regular_before: int,
+) -> None:
     own = (b"NATS/1.0", b"Nats-Stream: OTHER", b"")
     regular = [Stored(seq, b"a", 0, (), b"") for seq in range(1, regular_before + 1)]
     messages = [*regular, Stored(regular_before + 1, b"a", 0, own, b"", ending=b"")]
@@ -292,7 +294,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(
 
 @given(stored_messages(), st.data())
 @settings(max_examples=250)
-def test_other_operations_in_between_are_handed_out_and_nothing_is_lost(
+def test_other_operations_in_between_are_returned_and_nothing_is_lost(
     messages: list[Stored], data: st.DataObject
 ) -> None:
     some = st.lists(st.sampled_from(list(OTHERS)), max_size=2)
@@ -326,7 +328,7 @@ def test_both_decoders_agree_on_the_start_of_an_answer(
     start = whole[: data.draw(st.integers(0, len(whole)))]
     assert same(
         decode(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
-        decode_carefully(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
+        decode_sequentially(start, MARK, b"ORDERS", MESSAGE_COLUMNS),
     )
 
 
@@ -336,7 +338,7 @@ def regular(count: int, own: tuple[bytes, ...] = ()) -> list[Stored]:
 
 
 @pytest.mark.parametrize("own", [(), (b"NATS/1.0", b"Nats-Msg-Id: 1", b"Nats-Sequence: 3")])
-def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
+def test_regular_replies_use_the_fast_decoder(own: tuple[bytes, ...]) -> None:
     messages = regular(500, own)
     assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
         messages
@@ -344,7 +346,7 @@ def test_regular_answers_take_the_fast_way(own: tuple[bytes, ...]) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 40, 130, 175])
-def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int) -> None:
+def test_a_partly_received_regular_reply_uses_the_fast_decoder(missing: int) -> None:
     messages = regular(50)
     arrived = b"".join(message_frames(messages))[:-missing]
     assert (
@@ -353,14 +355,14 @@ def test_a_regular_answer_that_is_still_arriving_takes_the_fast_way(missing: int
     )
 
 
-def test_a_subject_that_is_not_utf_8_takes_the_fast_way() -> None:
+def test_a_subject_that_is_not_utf_8_uses_the_fast_decoder() -> None:
     messages = [*regular(2), Stored(3, b"bad.\xff", 10**9, (), b"")]
     assert rows(_decode_fast(answer(messages), MARK, b"ORDERS", MESSAGE_COLUMNS)) == expected_rows(
         messages
     )
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 def test_an_answer_cut_at_any_one_byte_is_put_together_again(decoder: Decoder) -> None:
     messages = regular(2, (b"NATS/1.0 204 EOB", b"A: 1"))
     stream = b"PING\r\n" + answer(messages)
@@ -380,14 +382,14 @@ def test_an_answer_that_drips_in_byte_by_byte_is_put_together_again() -> None:
 @pytest.mark.parametrize(
     "fields", [frozenset(c) for n in range(5) for c in combinations(sorted(MESSAGE_COLUMNS), n)]
 )
-@pytest.mark.parametrize("decoder", [_decode_fast, decode_carefully])
+@pytest.mark.parametrize("decoder", [_decode_fast, decode_sequentially])
 def test_only_what_is_asked_for_is_decoded(decoder: Decoder, fields: frozenset[str]) -> None:
     messages = decoder(answer(regular(3)), MARK, b"ORDERS", fields).messages
     assert set(messages.columns) == fields
     assert messages.seqs.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("decoder", [_decode_fast, decode_carefully])
+@pytest.mark.parametrize("decoder", [_decode_fast, decode_sequentially])
 @pytest.mark.parametrize("digits", range(10))
 def test_times_have_up_to_nine_fractional_digits_and_are_cut_to_microseconds(
     decoder: Decoder, digits: int
@@ -423,7 +425,7 @@ def test_a_stored_status_line_is_not_the_end_of_the_answer(payload: bytes) -> No
 
 @pytest.mark.parametrize("ending", [b"", b"\r\n", b"\rXyz"])
 @pytest.mark.parametrize("payload", [b"", b"x"])
-def test_headers_that_their_publisher_did_not_close_are_a_message_like_any(
+def test_a_message_whose_headers_do_not_end_in_a_blank_line_is_decoded(
     payload: bytes, ending: bytes
 ) -> None:
     message = Stored(5, b"a.b", 10**9, (b"NATS/1.0 204 EOB", b"Name: value"), payload, ending)
@@ -468,10 +470,10 @@ def lying(good: bytes, which: int, change: int) -> bytes:
     return b" ".join(words) + b"\r\n" + rest
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 @pytest.mark.parametrize("which", [-1, -2])
 @pytest.mark.parametrize("change", [-3, -1, 1, 3])
-def test_a_length_that_lies_is_an_error_and_never_wrong_rows(
+def test_a_wrong_length_is_an_error_and_never_wrong_rows(
     decoder: Decoder, which: int, change: int
 ) -> None:
     data = lying(message_frame(regular(2)[1], 0), which, change) + answer(regular(3))
@@ -505,13 +507,13 @@ def numbered(sequence: bytes) -> bytes:
 @pytest.mark.parametrize(
     "sequence", [b"", b"x", b"-5", b"1.0", b"9223372036854775808", b"9" * 5000]
 )
-def test_what_is_no_sequence_is_an_error(sequence: bytes) -> None:
+def test_an_invalid_sequence_is_an_error(sequence: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(numbered(sequence), MARK, b"ORDERS", MESSAGE_COLUMNS)
 
 
 @pytest.mark.parametrize("sequence", [b"", b"x", b"9" * 5000])
-def test_an_end_that_names_no_sequence_is_an_error(sequence: bytes) -> None:
+def test_a_status_with_an_invalid_sequence_is_an_error(sequence: bytes) -> None:
     head = b"NATS/1.0 204 EOB\r\nNats-Last-Sequence: " + sequence + b"\r\n\r\n"
     with pytest.raises(ProtocolError):
         decode(frame(head, b""), MARK, b"ORDERS", MESSAGE_COLUMNS)
@@ -533,7 +535,7 @@ def test_broken_bytes_are_the_right_rows_or_an_error_and_nothing_else(
     assume(broken.count(MARK) == whole.count(MARK))  # else it is not this answer that is broken
     try:
         decoded = decode(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
-        careful = decode_carefully(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
+        careful = decode_sequentially(bytes(broken), MARK, b"ORDERS", MESSAGE_COLUMNS)
     except ProtocolError:
         return
     assert same(decoded, careful)
@@ -547,11 +549,11 @@ def test_scraps_of_protocol_are_rows_or_an_error_and_nothing_else(scraps: list[b
     except ProtocolError:
         return
     assert same(
-        decoded, decode_carefully(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
+        decoded, decode_sequentially(MARK + b"".join(scraps), MARK, b"ORDERS", MESSAGE_COLUMNS)
     )
 
 
-@pytest.mark.parametrize("decoder", [decode, decode_carefully])
+@pytest.mark.parametrize("decoder", [decode, decode_sequentially])
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("name", [b"MIRROR", b"ORDERT", b"ORDERS-T", b"ORDER", b""])
 def test_an_answer_of_another_stream_is_never_decoded(

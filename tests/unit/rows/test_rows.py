@@ -90,7 +90,7 @@ def test_rows_have_the_schema_that_spark_expects() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMA.fieldNames())
-def test_every_column_can_be_asked_for_alone(name: str) -> None:
+def test_every_column_can_be_requested_alone(name: str) -> None:
     schema = StructType([SCHEMA[name]])
     projection = Projection(schema)
     batch = projection.batch(from_messages(ITEMS, projection.fields), {})
@@ -108,7 +108,7 @@ def test_any_selection_in_any_order_has_the_schema_that_spark_expects(
 
 
 @pytest.mark.parametrize("name", ["stream", "domain", "consumer", "replyTo"])
-def test_a_constant_stands_in_every_row(name: str) -> None:
+def test_a_constant_is_in_every_row(name: str) -> None:
     projection = Projection(StructType([SCHEMA[name]]))
     batch = projection.batch(from_messages(ITEMS, frozenset()), {name: "x"})
     assert batch.column(name).to_pylist() == ["x"] * len(ITEMS)
@@ -140,7 +140,7 @@ def test_a_projection_keeps_the_users_order_and_decodes_only_what_it_names() -> 
         ("subjects", StringType(), "no column 'subjects'; the columns are subject, content"),
     ],
 )
-def test_a_schema_that_does_not_fit_is_refused(name: str, kind: object, words: str) -> None:
+def test_a_schema_that_does_not_fit_is_rejected(name: str, kind: object, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         Projection(StructType().add(name, kind))  # type: ignore[call-overload]
 
@@ -158,7 +158,7 @@ def test_a_slice_takes_rows_of_every_column() -> None:
     assert part.columns["content"].to_pylist() == [b"x" * 5, b"x" * 6]
 
 
-def test_messages_without_columns_can_be_cut() -> None:
+def test_messages_without_columns_can_be_sliced() -> None:
     assert from_messages(ITEMS, frozenset()).between(5, 6).seqs.tolist() == [5, 6]
 
 
@@ -195,7 +195,7 @@ def test_no_headers_at_all_are_empty_maps_and_no_nulls(blocks: list[tuple[int, b
     assert (array.type, array.null_count, array.to_pylist()) == (HEADERS_TYPE, 0, [[], []])
 
 
-def test_times_are_cut_to_microseconds() -> None:
+def test_times_are_truncated_to_microseconds() -> None:
     messages = from_messages([Message(1, b"a", 1_999, b"", b"")], MESSAGE_COLUMNS)
     assert messages.columns["timestamp"].cast(pa.int64()).to_pylist() == [1]
 
@@ -215,7 +215,7 @@ def payloads(*values: bytes) -> Messages:
     [("zlib", zlib.compress), ("gzip", gzip.compress), ("zstd", zstandard.compress)],
 )
 @given(data=st.binary(max_size=200))
-def test_payloads_are_opened(kind: str, pack: object, data: bytes) -> None:
+def test_payloads_are_decompressed(kind: str, pack: object, data: bytes) -> None:
     packed = pack(data)  # type: ignore[operator]
     opened = decompress(payloads(packed, b""), kind, "fail", "S")
     assert opened.columns["content"].to_pylist() == [data, b""]
@@ -224,19 +224,21 @@ def test_payloads_are_opened(kind: str, pack: object, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("policy", "expected"), [("raw", [b"plain", b"ok"]), ("null", [None, b"ok"])]
 )
-def test_a_payload_that_does_not_open_is_kept_or_null(policy: str, expected: list[object]) -> None:
+def test_a_payload_that_cannot_be_decompressed_is_kept_or_null(
+    policy: str, expected: list[object]
+) -> None:
     opened = decompress(payloads(b"plain", zlib.compress(b"ok")), "zlib", policy, "S")
     assert opened.columns["content"].to_pylist() == expected
 
 
 @pytest.mark.parametrize("kind", ["zlib", "gzip", "zstd"])
-def test_a_payload_that_is_cut_does_not_open(kind: str) -> None:
+def test_a_truncated_payload_cannot_be_decompressed(kind: str) -> None:
     pack = {"zlib": zlib.compress, "gzip": gzip.compress, "zstd": zstandard.compress}[kind]
     with pytest.raises(PayloadError, match=f"'S', sequence 1: the payload is not {kind}"):
         decompress(payloads(pack(b"text" * 50)[:-5]), kind, "fail", "S")
 
 
-def test_a_zstd_frame_that_does_not_state_its_size_is_opened() -> None:
+def test_a_zstd_frame_without_its_size_is_decompressed() -> None:
     packer = zstandard.ZstdCompressor(write_content_size=False)
     opened = decompress(payloads(packer.compress(b"text" * 50)), "zstd", "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"text" * 50]
@@ -252,7 +254,9 @@ SKIPPED = b"\x50\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"comment"
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @given(parts=st.lists(st.binary(max_size=40), min_size=1, max_size=4), padding=st.integers(0, 9))
-def test_every_part_of_a_payload_is_opened(kind: str, parts: list[bytes], padding: int) -> None:
+def test_every_part_of_a_payload_is_decompressed(
+    kind: str, parts: list[bytes], padding: int
+) -> None:
     """Members of gzip, padded with zeros; frames of zstd, with such among them as are skipped."""
     end = SKIPPED * padding if kind == "zstd" else b"\0" * padding
     opened = decompress(payloads(end.join(map(PACK[kind], parts)) + end), kind, "fail", "S")
@@ -260,7 +264,7 @@ def test_every_part_of_a_payload_is_opened(kind: str, parts: list[bytes], paddin
 
 
 @pytest.mark.parametrize("size", [1_023, 1_024, 1_025, 100_000])
-def test_frames_of_any_length_are_opened(size: int) -> None:
+def test_frames_of_any_length_are_decompressed(size: int) -> None:
     noise = [random.Random(each).randbytes(size) for each in range(3)]
     opened = decompress(payloads(b"".join(map(zstandard.compress, noise))), "zstd", "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"".join(noise)]
@@ -268,7 +272,7 @@ def test_frames_of_any_length_are_opened(size: int) -> None:
 
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.parametrize("behind", [b"x", b"more text", b"\0x", zlib.compress(b"y")])
-def test_bytes_behind_the_end_do_not_vanish(kind: str, behind: bytes) -> None:
+def test_trailing_bytes_are_not_dropped(kind: str, behind: bytes) -> None:
     packed = PACK[kind](b"text" * 50) + behind
     with pytest.raises(PayloadError, match=f"'S', sequence 1: the payload is not {kind}"):
         decompress(payloads(packed), kind, "fail", "S")
@@ -276,7 +280,7 @@ def test_bytes_behind_the_end_do_not_vanish(kind: str, behind: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_what_a_payload_opens_to_is_bounded(kind: str) -> None:
+def test_the_decompressed_size_is_bounded(kind: str) -> None:
     fits, bomb = PACK[kind](b"\0" * 9_999), PACK[kind](b"\0" * 10_000)
     opened = decompress(payloads(fits, bomb), kind, "null", "S", 9_999)
     assert opened.columns["content"].to_pylist() == [b"\0" * 9_999, None]
@@ -287,7 +291,7 @@ def test_what_a_payload_opens_to_is_bounded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_a_bomb_takes_little_memory(kind: str) -> None:
+def test_a_decompression_bomb_takes_little_memory(kind: str) -> None:
     """A gigabyte of zeros, of which no more is opened than is allowed, or soon after."""
     zeros = b"\0" * (1 << 24)
     packer: Any = {
@@ -313,7 +317,7 @@ def test_an_empty_payload_stays_empty_under_every_policy(kind: str, policy: str)
 
 @pytest.mark.parametrize("kind", ["zlib", "gzip", "zstd"])
 @given(data=st.binary(min_size=1, max_size=40))
-def test_any_payload_that_is_not_compressed_is_kept_where_raw_is_asked_for(
+def test_a_payload_that_is_not_compressed_is_kept_with_the_policy_raw(
     kind: str, data: bytes
 ) -> None:
     plain = b"plain " + data
@@ -332,7 +336,7 @@ def test_without_compression_payloads_stay_as_they_are() -> None:
     assert decompress(messages, "none", "fail", "S") is messages
 
 
-def test_payloads_that_were_not_asked_for_are_not_opened() -> None:
+def test_payloads_that_were_not_requested_are_not_decompressed() -> None:
     messages = from_messages(ITEMS, frozenset({"subject"}))
     assert decompress(messages, "zlib", "fail", "S") is messages
 

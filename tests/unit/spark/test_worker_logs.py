@@ -27,11 +27,11 @@ def test_an_outage_is_told_at_its_beginning_as_it_lasts_and_at_its_end(
     told.over("nats://a")
     told.failed("refused again")
     assert [each.getMessage() for each in caplog.records] == [
-        "job: the NATS server is away: refused",
-        "job: the NATS server is away for 30 s: refused",
-        "job: the NATS server is away for 60 s: refused",
+        "job: the NATS server is unavailable: refused",
+        "job: the NATS server has been unavailable for 30 s: refused",
+        "job: the NATS server has been unavailable for 60 s: refused",
         "job: reconnected to nats://a after 70.0 s",
-        "job: the NATS server is away: refused again",
+        "job: the NATS server is unavailable: refused again",
     ]
 
 

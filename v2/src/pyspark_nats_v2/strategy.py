@@ -10,7 +10,7 @@ from nats_spark_common.jetstream.control import Control
 from nats_spark_common.options.catalog_tables import TABLES
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.admission import Available, admit
-from nats_spark_common.planning.ranges import StreamRange, shares
+from nats_spark_common.planning.ranges import StreamRange, plan_tasks
 
 
 class NamedStreams:
@@ -63,4 +63,4 @@ class ByRange:
     def tasks(
         self, ranges: Sequence[StreamRange], streams: Collection[str], settings: NatsSettings
     ) -> list[tuple[StreamRange, ...]]:
-        return shares(ranges, settings.tasks, settings.min_range)
+        return plan_tasks(ranges, settings.tasks, settings.min_range)

@@ -11,10 +11,10 @@ from nats_spark_common.jetstream.control import Control
 from nats_spark_common.options.catalog_tables import TABLES
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.partition_names import (
+    abbreviate,
     partition_index,
     partition_name,
     partitions_among,
-    runs,
 )
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class NumberedStreams:
         return [partition_name(self._prefix, number) for number in sorted(numbers)]
 
     def _listed(self, numbers: Iterable[int]) -> str:
-        return runs(self._prefix, self._named(numbers))
+        return abbreviate(self._prefix, self._named(numbers))
 
     def _warn(self, numbers: set[int], what: str) -> None:
         new = sorted(numbers - self._warned)

@@ -16,7 +16,7 @@ from ..partitions.delete import Deletion, delete_streams, plan_deletion
 from ..partitions.mark import describe_key, key_text
 from ..partitions.plan import MAX_PARTITIONS, PartitionSet, check_name, plan
 from ..partitions.snapshot import retake_snapshot, take_snapshot
-from ..protocol.partition_names import runs
+from ..protocol.partition_names import abbreviate
 from . import text
 from .parser import (
     Parser,
@@ -180,9 +180,9 @@ def _creation_text(wanted: PartitionSet, found: Survey) -> str:
     created = [config["name"] for config in found.missing]
     lines = []
     if created:
-        lines.append(f"created  {runs(wanted.prefix, created)}")
+        lines.append(f"created  {abbreviate(wanted.prefix, created)}")
     if found.existing:
-        lines.append(f"existed  {runs(wanted.prefix, found.existing)}")
+        lines.append(f"existed  {abbreviate(wanted.prefix, found.existing)}")
     if found.removed and created:
         lines.append(
             f"{wanted.ingest} has removed its first {text.plural(found.removed, 'message')}: the "

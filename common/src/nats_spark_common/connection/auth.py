@@ -1,4 +1,4 @@
-"""Who we are to the server: TLS context and the CONNECT fields of every kind of authentication.
+"""The TLS context, and the CONNECT fields of every kind of authentication.
 
 Sources: NATS docs, "Client Protocol" (CONNECT) and "Authentication"; ADR-14 (JWT and nkeys).
 """
@@ -23,9 +23,9 @@ _CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
 
 
 def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
-    """The TLS context that the settings ask for; the system's CAs where none are named.
+    """Return the TLS context of the settings; the system's CAs are the default.
 
-    Raises ``ConnectError`` where a certificate or key file cannot be used.
+    Raises ``ConnectError`` if a certificate or key cannot be used.
     """
     context = ssl.create_default_context()
     try:
@@ -41,13 +41,13 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
             f"cannot use the TLS files of nats.tls.ca={settings.tls_ca}, "
             f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the texts of "
             f"nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
-            "they must be PEM, and the key must belong to the certificate"
+            "use PEM files, and the key of this certificate"
         ) from error
     return context
 
 
 def _as_file(files: ExitStack, text: str | None) -> str | None:
-    """A file with this text, for its owner's eyes, as long as ``files`` is open."""
+    """Write the text to a temporary file that only its owner can read, until ``files`` closes."""
     if text is None:
         return None
     file = files.enter_context(NamedTemporaryFile("w"))  # noqa: SIM115
@@ -61,7 +61,7 @@ def _revealed(secret: SecretStr | None) -> str | None:
 
 
 def wants_tls(settings: NatsSettings) -> bool:
-    """Whether the settings insist on TLS, whatever the server offers."""
+    """Return whether the settings require TLS, whatever the server offers."""
     return bool(
         settings.tls_first
         or settings.tls_ca
@@ -73,11 +73,11 @@ def wants_tls(settings: NatsSettings) -> bool:
 
 
 def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
-    """The authentication part of CONNECT.
+    """Return the authentication fields of CONNECT.
 
     Args:
-        nonce: the ``nonce`` of the server's INFO, empty without one; signed where we authenticate
-            by key.
+        nonce: the ``nonce`` of the server's INFO, empty without one; signed to authenticate with a
+            key.
 
     Raises:
         AuthError: the credentials cannot be read, or the server sent no nonce to sign.
@@ -99,7 +99,7 @@ def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
 
 
 def nats_py_options(settings: NatsSettings) -> dict[str, Any]:
-    """The same for ``nats.connect`` of nats-py."""
+    """Return the TLS and authentication options for ``nats.connect`` of nats-py."""
     options: dict[str, Any] = {}
     if wants_tls(settings):
         options["tls"] = ssl_context(settings)
@@ -132,7 +132,7 @@ def _nkey_seed(settings: NatsSettings) -> bytes | None:
 
 
 def _credentials(settings: NatsSettings) -> tuple[str, bytes] | None:
-    """The JWT and the seed of a credentials file, or of its text."""
+    """Return the JWT and the seed of the credentials file or text; None if neither is set."""
     if settings.credential_secret:
         option, text = "nats.credential.secret", settings.credential_secret.get_secret_value()
     elif settings.credential_file:
@@ -156,14 +156,14 @@ def _key_pair(seed: bytes) -> nkeys.KeyPair:
     except Exception as error:  # nkeys raises several unrelated types
         raise AuthError(
             "the nkey seed (nats.nkey.seed.secret, nats.nkey.seed.file or the credentials file) "
-            f"is not valid: {type(error).__name__}; a user seed begins with SU"
+            f"is invalid: {type(error).__name__}; use a user seed, which begins with SU"
         ) from None
 
 
 def _sign(seed: bytes, nonce: str) -> str:
     if not nonce:
         raise AuthError(
-            "the server asks for no signature, but a key or credentials are set: "
-            "it is not configured for nkey or JWT authentication"
+            "the server requests no signature, but a key or credentials are set: "
+            "configure it for nkey or JWT authentication, or remove them from the options"
         )
     return base64.urlsafe_b64encode(_key_pair(seed).sign(nonce.encode())).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Makes connections of the data plane: addresses, TLS, and every kind of authentication.
+"""Creates connections of the data plane: addresses, TLS, and every kind of authentication.
 
 Source: NATS docs, "Client Protocol".
 """
@@ -29,33 +29,33 @@ except PackageNotFoundError:  # run from a source tree
     _VERSION = "0"
 
 
-#: Seconds in which one of several servers completes a handshake, or the others are tried before it.
-_SOON = 1.25
+#: Timeout in seconds of the first attempt if there are several servers; the others are tried next.
+_FIRST_TIMEOUT = 1.25
 
 
 class _SilentError(ConnectError):
-    """The server takes connections, or does not even that, and says nothing."""
+    """The server did not accept the connection or complete the handshake within the timeout."""
 
 
 def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
-    """Connect to the first server that answers, in random order.
+    """Connect to the first server that responds, in random order.
 
     Args:
         settings: servers, TLS and credentials.
-        also: more ``host:port`` addresses, as `ServerInfo.connect_urls` names them.
+        also: additional ``host:port`` addresses, as in `ServerInfo.connect_urls`.
 
     Raises:
-        AuthError: a server was reached, but refused the credentials.
-        ConnectError: no server could be reached; the message names each with its reason.
+        AuthError: a server was reached, but rejected the credentials.
+        ConnectError: no server could be reached; the message gives the reason for each.
     """
     servers = _servers(settings, also)
     failures: dict[str, ConnectError] = {}
-    for patience in _patiences(settings, len(servers)):
+    for timeout in _timeouts(settings, len(servers)):
         for address in silence.by_silence(servers):
             if not isinstance(failures.get(address, _SilentError()), _SilentError):
                 continue
             try:
-                return _connect_one(settings, servers[address], patience)
+                return _connect_one(settings, servers[address], timeout)
             except ConnectError as error:
                 if isinstance(error, _SilentError):
                     silence.note(address, silence.Degree.HANGS)
@@ -66,17 +66,17 @@ def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
     raise kind("; ".join(str(error) for error in refused or reasons)) from reasons[0]
 
 
-def _patiences(settings: NatsSettings, servers: int) -> list[float]:
-    """Seconds that each of the servers is given, in the first round and in the second."""
+def _timeouts(settings: NatsSettings, servers: int) -> list[float]:
+    """Return the timeout per server in seconds, for each round of attempts."""
     longest = settings.connect_timeout
-    return [longest] if servers == 1 or longest <= _SOON else [_SOON, longest]
+    return [longest] if servers == 1 or longest <= _FIRST_TIMEOUT else [_FIRST_TIMEOUT, longest]
 
 
 def _servers(settings: NatsSettings, also: tuple[str, ...]) -> dict[str, Server]:
-    """The servers by their addresses, those that are configured first.
+    """Return the servers by address, the configured ones first.
 
-    Servers of a cluster name each other by addresses, which their certificates need not hold: the
-    name that one was found by is theirs as well.
+    Servers of a cluster report each other's IP addresses, which their certificates need not
+    contain. The host name of a configured server is then used for them as well.
     """
     servers: dict[str, Server] = {}
     for url in random.sample(settings.url, len(settings.url)):
@@ -99,29 +99,29 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _connect_one(settings: NatsSettings, server: Server, patience: float) -> Connection:
+def _connect_one(settings: NatsSettings, server: Server, timeout: float) -> Connection:
     url = server.url
     parts = urlsplit(url)
     where = parts.hostname or "localhost", parts.port or 4222
     try:
-        sock = socket.create_connection(where, timeout=patience)
+        sock = socket.create_connection(where, timeout=timeout)
     except UnicodeError as error:
         raise ConnectError(
-            f"cannot connect to {url}: its host name is none ({error}): check nats.url"
+            f"cannot connect to {url}: invalid host name ({error}): check nats.url"
         ) from error
     except OSError as error:
         raise _kind(error)(
             f"cannot connect to {url}: {error.strerror or error}; "
-            "check nats.url (or nats.host and nats.port) and that the server runs"
+            "check nats.url (or nats.host and nats.port) and that the server is running"
         ) from error
     try:
-        return _handshake(sock, settings, server, patience)
+        return _handshake(sock, settings, server, timeout)
     except NatsSparkError:
         sock.close()
         raise
     except OSError as error:
         sock.close()
-        raise _kind(error)(f"cannot connect to {url}: {_tls_words(error)}") from error
+        raise _kind(error)(f"cannot connect to {url}: {_explain(error)}") from error
 
 
 def _kind(error: OSError) -> type[ConnectError]:
@@ -129,11 +129,11 @@ def _kind(error: OSError) -> type[ConnectError]:
 
 
 def _handshake(
-    sock: socket.socket, settings: NatsSettings, server: Server, patience: float
+    sock: socket.socket, settings: NatsSettings, server: Server, timeout: float
 ) -> Connection:
     url, _, host = server
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     secure = False
     if settings.tls_first:
         sock, secure = _upgrade(sock, settings, host), True
@@ -141,12 +141,12 @@ def _handshake(
     if rest.startswith(b"-ERR "):
         raise server_error(rest[5:].strip().strip(b"'").decode("utf-8", "replace"), url)
     if rest:
-        raise ProtocolError(f"{url} spoke before it was spoken to: {rest[:80]!r}")
+        raise ProtocolError(f"{url} sent data before the handshake: {rest[:80]!r}")
     if not secure and (fields.get("tls_required") or wants_tls(settings)):
         if not (fields.get("tls_required") or fields.get("tls_available")):
             raise ConnectError(
-                f"{url} offers no TLS, but the settings ask for it: "
-                "remove nats.tls.* and tls://, or turn TLS on at the server"
+                f"{url} offers no TLS, but the settings require it: "
+                "remove nats.tls.* and tls://, or enable TLS on the server"
             )
         sock, secure = _upgrade(sock, settings, host), True
     inbox = f"{settings.inbox_prefix}.{secrets.token_hex(11)}"
@@ -182,10 +182,10 @@ def _await_pong(connection: Connection, server: Server, deadline: float) -> None
             events, consumed = parse(connection.block(deadline, "the handshake"))
         except TimeoutExpiredError as error:
             raise _SilentError(f"{url} did not complete the handshake in time") from error
-        except ConnectError as error:  # its last words may be lost with the connection
+        except ConnectError as error:  # the server's -ERR may be lost with the connection
             raise ConnectError(
-                f"{url} closed the connection before the handshake was done ({error}): it is "
-                "shutting down, or has as many connections as it takes (max_connections)"
+                f"{url} closed the connection before the handshake was complete ({error}): it is "
+                "shutting down, or has reached max_connections"
             ) from error
         connection.consume(consumed)
         for event in events:
@@ -204,7 +204,7 @@ def _upgrade(sock: socket.socket, settings: NatsSettings, host: str) -> ssl.SSLS
 def _read_info(
     sock: socket.socket, server: Server, deadline: float
 ) -> tuple[dict[str, object], bytes]:
-    """The server's first line, read without taking what a TLS handshake needs behind it."""
+    """Read the server's INFO line, and return its fields and the bytes received after it."""
     received = b""
     kind = ConnectError
     while b"\r\n" not in received:
@@ -216,7 +216,7 @@ def _read_info(
         received += chunk
         if not chunk or not b"INFO {".startswith(received[:6]):
             raise kind(
-                f"{server.url} does not answer as a NATS server does (got "
+                f"{server.url} does not respond like a NATS server (received "
                 f"{received[:40]!r}): check the port; a server that starts with TLS needs "
                 "nats.tls.first=true"
             )
@@ -227,10 +227,10 @@ def _read_info(
     return first.fields, received[consumed:]
 
 
-def _tls_words(error: OSError) -> str:
+def _explain(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its TLS certificate is not trusted: {error.verify_message}; "
-            "name the CA with nats.tls.ca, or the certificate's host with nats.tls.hostname"
+            "set nats.tls.ca to its CA, or nats.tls.hostname to the certificate's host name"
         )
     return str(error)

@@ -1,10 +1,9 @@
 """The data plane: one blocking connection for bulk traffic with a NATS server.
 
-Not a general client: no subscriptions, no callbacks. `connecting` makes it; it asks, sends what is
-encoded already, and hands out received bytes in blocks of about a megabyte, which the decoders turn
-into columns. nats-py delivers each message through an event loop, which costs more than fifty times
-what reading the bytes costs; everything that is a few calls a batch goes through nats-py all the
-same (`control`).
+Not a general client: no subscriptions, no callbacks. `connect` creates it. It sends requests and
+encoded operations, and returns received bytes in blocks of about a megabyte, which the decoders
+turn into columns. nats-py delivers each message through an event loop, which costs more than fifty
+times as much as reading the bytes. Whatever needs only a few calls per batch uses it (`control`).
 
 Source: NATS docs, "Client Protocol".
 """
@@ -16,10 +15,10 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..closeable import Closing
 from ..errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
 from ..protocol.operations import (
     PING,
@@ -29,52 +28,43 @@ from ..protocol.operations import (
     Event,
     Info,
     Msg,
-    frame_length,
     hpub,
     parse,
     pub,
 )
 from . import silence
+from .buffer import ReceiveBuffer
 
-#: Decoding is fastest where a block fits the cache; below a megabyte, fixed costs begin to show.
-BLOCK_BYTES = 1 << 21
-
-#: Bytes within which the first line of a message ends (``max_control_line``, 4,096 by default).
-_LONGEST_LINE = 1 << 13
-
-#: How long a half-filled block waits for more bytes before it is handed out.
+#: Seconds that a half-filled block waits for more bytes before it is returned.
 _LULL = 0.005
 
-#: A server that says nothing for so long, though it was asked something, is sent a ping ...
+#: Seconds without data, while a reply is expected, after which the server is sent a ping ...
 QUIET = 1.0
-#: ... and hangs if it says nothing for so long after it.
+#: ... and seconds without data after the ping until the server is treated as disconnected.
 PONG_WITHIN = 2.0
 
-#: A server that takes nothing for so long is as good as gone.
+#: Seconds to send data; if it takes longer, the server is treated as disconnected.
 _SEND_SECONDS = 10.0
 
-#: The id of the one subscription, which takes everything below the inbox.
+#: The id of the only subscription, which receives everything below the inbox.
 SID = "1"
 
-#: Every status frame ends so: the headers' blank line, then an empty payload's line end.
-_STATUS_END = b"\r\n\r\n\r\n"
-
-#: What a server says in ``-ERR`` to one whom it does not know, or not any more.
-_REFUSED = (
+#: Texts of ``-ERR`` if the server rejects the credentials, or no longer accepts them.
+_REJECTED = (
     "authorization violation",
     "user authentication expired",
     "user authentication revoked",
     "account authentication expired",
 )
-#: ... and what to do where it has no room.
+#: ... and if a limit of connections is reached, with the fix.
 _FULL = {
-    "maximum connections exceeded": "raise max_connections at the server",
-    "maximum account active connections exceeded": "raise the account's limit of connections",
+    "maximum connections exceeded": "raise max_connections on the server",
+    "maximum account active connections exceeded": "raise the account's connection limit",
 }
 
 
 class Server(NamedTuple):
-    """A server as it is reached.
+    """A server's URL and address.
 
     Attributes:
         address: ``host:port``.
@@ -88,11 +78,11 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What the server says of itself.
+    """The server's INFO.
 
     Attributes:
-        version: as numbers, ``(2, 11, 3)``; suffixes such as ``-RC.1`` are left out.
-        max_payload: the largest message in bytes, headers included.
+        version: as numbers, such as ``(2, 11, 3)``, without suffixes such as ``-RC.1``.
+        max_payload: maximum size of a message in bytes, headers included.
         connect_urls: ``host:port`` of the other servers of its cluster.
     """
 
@@ -115,16 +105,16 @@ class ServerInfo:
         )
 
 
-class Connection(Closing):
-    """A connection to one server; made by `connecting.connect`, closed by `close` or in ``with``.
+class Connection(AbstractContextManager["Connection"]):
+    """A connection to one server; created by `connect.connect`, and a context manager.
 
-    Not thread-safe, never pickled. After any error but ``TimeoutExpiredError`` it is closed.
+    Not thread-safe, never pickled. After any error except ``TimeoutExpiredError`` it is closed.
 
     Attributes:
-        server: the server at the other end, as it was reached.
-        info: ... and what it says of itself.
-        established: the handshake is done.
-        busy: an answer was begun and not read to its end: the connection cannot be used again.
+        server: the server's URL and address.
+        info: the server's INFO.
+        established: whether the handshake is complete.
+        busy: whether a reply is partly read; such a connection cannot be reused.
     """
 
     def __init__(self, sock: socket.socket, server: Server, info: ServerInfo, inbox: str) -> None:
@@ -132,26 +122,27 @@ class Connection(Closing):
         self.info = info
         self.established = False
         self.busy = False
-        self._pinged = False  # a ping of `_wait` may not be answered yet
+        self._pinged = False  # whether a PONG for a ping of `_wait` is outstanding
         self._sock = sock
         self._inbox = inbox
         self._requests = 0
-        self._buffer = bytearray(BLOCK_BYTES)
-        self._filled = 0
-        self._needed = 0  # bytes of the message whose beginning is in the buffer
+        self._buffer = ReceiveBuffer()
         self._heard = time.monotonic()
 
     def close(self) -> None:
-        """Close the socket; harmless when closed already."""
+        """Close the socket; does nothing if it is closed already."""
         self._sock.close()
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def give_up(self) -> None:
-        """Close, because the server did not answer in time; others are tried before it now."""
+        """Close after a timeout, and record it: for a while other servers are tried first."""
         silence.note(self.server.address)
         self.abort()
 
     def abort(self) -> None:
-        """Close at once: what was sent and has not left this machine yet is dropped."""
+        """Close at once, and discard sent data that has not left this machine yet."""
         try:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:  # closed already
@@ -163,33 +154,38 @@ class Connection(Closing):
         return self._sock.fileno() < 0
 
     @property
+    def buffer_size(self) -> int:
+        """Size of the receive buffer in bytes."""
+        return self._buffer.size
+
+    @property
     def inbox(self) -> str:
-        """What reply subjects begin with; everything below it arrives here."""
+        """The prefix of reply subjects; this connection receives everything below it."""
         return self._inbox
 
     @property
     def sid(self) -> str:
-        """The subscription id under which every answer arrives."""
+        """The subscription id of every reply."""
         return SID
 
     def reserve(self, count: int) -> int:
-        """Reserve ``count`` inboxes: ``<inbox>.<n>`` from the number that is returned on."""
+        """Reserve ``count`` inboxes ``<inbox>.<n>``; return the first number ``n``."""
         first = self._requests + 1
         self._requests += count
         return first
 
     def send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
-        """Send encoded operations, all of them within ``timeout`` seconds.
+        """Send encoded operations within ``timeout`` seconds.
 
-        Raises ``ConnectError``; what was not sent by then is not sent later.
+        Raises ``ConnectError`` if not everything was sent by then; the rest is not sent later.
         """
         self._send(data, timeout)
 
-    def ask(self, subject: str, payload: bytes, header: bytes | None = None) -> str:
-        """Send a request and return the inbox at which its answer will arrive.
+    def send_request(self, subject: str, payload: bytes, header: bytes | None = None) -> str:
+        """Send a request and return the inbox of its reply.
 
-        Each request has an inbox of its own, so what is left of an abandoned answer is never
-        taken for a later one.
+        Each request has its own inbox, so that the rest of an abandoned reply is never mistaken for
+        part of a later one.
 
         Args:
             header: a whole header block, for a request that has headers.
@@ -204,7 +200,7 @@ class Connection(Closing):
     def request(
         self, subject: str, payload: bytes, timeout: float, header: bytes | None = None
     ) -> Msg:
-        """One request, one reply. The reply may be a status without payload, such as 503.
+        """Send a request and return its reply, which may be a status without payload, such as 503.
 
         Args:
             header: a whole header block, for a request that has headers.
@@ -213,7 +209,7 @@ class Connection(Closing):
             TimeoutExpiredError: no reply within ``timeout`` seconds.
             ConnectError: the connection was lost.
         """
-        inbox = self.ask(subject, payload, header).encode()
+        inbox = self.send_request(subject, payload, header).encode()
         deadline = time.monotonic() + timeout
         while True:
             events, consumed = parse(self.arrived(deadline, subject))
@@ -227,90 +223,81 @@ class Connection(Closing):
             if reply is not None:
                 return reply
 
-    def block(self, deadline: float, what: str = "an answer") -> bytes:
-        """Wait for bytes; return all that are not consumed, beginning where an operation begins.
+    def block(self, deadline: float, what: str = "a reply") -> bytes:
+        """Wait for bytes; return all that are not consumed, starting at the start of an operation.
 
-        Fills about a megabyte, but hands out less as soon as an answer seems to end or no more
-        bytes come for a moment. Never returns the same bytes twice without new ones behind them.
+        Fills about a megabyte, but returns less when a reply seems to end or no more bytes arrive
+        for a moment. Never returns the same bytes twice without new bytes after them.
 
         Args:
-            deadline: of `time.monotonic`; by then at least one byte must have come.
+            deadline: of `time.monotonic`; by then at least one byte must have arrived.
 
         Raises:
-            TimeoutExpiredError: nothing came in time.
+            TimeoutExpiredError: nothing arrived in time.
             ConnectError: the server closed the connection.
         """
         self._wait(deadline, what)
-        while self._filled < len(self._buffer) and not self._ends_with_status():
+        while not self._buffer.full and not self._buffer.ends_with_status:
             try:
                 if not self._receive(_LULL):
                     break
-            except ConnectError:  # the server's last words may say why it hung up
+            except ConnectError:  # the bytes before may contain the server's -ERR with the reason
                 break
-        return bytes(memoryview(self._buffer)[: self._filled])
+        return self._buffer.content()
 
-    def arrived(self, deadline: float | None, what: str = "an answer") -> bytes:
-        """As `block`, but returns what is there as soon as anything is.
+    def arrived(self, deadline: float | None, what: str = "a reply") -> bytes:
+        """Return bytes as `block` does, but without waiting for more than the first.
 
         Args:
-            deadline: of `time.monotonic`; ``None`` returns at once, with nothing new perhaps.
+            deadline: of `time.monotonic`; with ``None`` it returns at once, even without new bytes.
 
         Raises as `block`.
         """
         if deadline is None:
-            self._make_room()
+            self._buffer.make_room()
             self._receive(0.0)
         else:
             self._wait(deadline, what)
-        return bytes(memoryview(self._buffer)[: self._filled])
+        return self._buffer.content()
 
     def _wait(self, deadline: float, what: str) -> None:
-        """Receive something, or all of a message that has begun to arrive.
+        """Receive bytes; if a message has started to arrive, receive all of it.
 
-        A server that says nothing for a while must answer a ping.
+        If nothing arrives for a while, the server is sent a ping, which it must answer.
         """
-        asked = False
-        patience = deadline - time.monotonic()
+        pinged = False
+        timeout = deadline - time.monotonic()
         while True:
-            self._make_room()
-            quiet_until = min(deadline, time.monotonic() + (PONG_WITHIN if asked else QUIET))
+            self._buffer.make_room()
+            quiet_until = min(deadline, time.monotonic() + (PONG_WITHIN if pinged else QUIET))
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
-                asked = False
-                if self._pinged and self._buffer[: self._filled] == PONG:
-                    self._pinged, self._filled = False, 0
-                elif self._filled >= self._needed:
+                pinged = False
+                if self._pinged and self._buffer.remove_pong():
+                    self._pinged = False
+                elif self._buffer.complete:
                     return
-                else:  # to decode it again with each piece would take quadratic time
-                    deadline = time.monotonic() + patience
+                else:  # decoding it again after each piece would take quadratic time
+                    deadline = time.monotonic() + timeout
             elif time.monotonic() >= deadline:
                 raise TimeoutExpiredError(f"no reply from the server in time for {what}")
-            elif asked:
+            elif pinged:
                 silence.note(self.server.address, silence.Degree.HANGS)
                 self.close()
                 raise TimeoutExpiredError(
-                    f"{self.server.url} does not even answer a ping: it hangs, or the connection "
-                    "carries nothing any more"
+                    f"{self.server.url} does not answer a ping: it hangs, or the network is broken"
                 )
             elif self.established:
                 self._send(PING)
-                asked = self._pinged = True
-
-    def _make_room(self) -> None:
-        if self._filled == len(self._buffer):
-            self._buffer.extend(bytes(len(self._buffer)))  # one message fills it all
+                pinged = self._pinged = True
 
     def consume(self, count: int) -> None:
-        """Drop the first ``count`` bytes of the last `block`: they are dealt with."""
-        rest = self._filled - count
-        if count and rest:
-            self._buffer[:rest] = self._buffer[count : self._filled]
-        self._filled = rest
-        self._needed = frame_length(bytes(self._buffer[: min(rest, _LONGEST_LINE)]))
+        """Drop the first ``count`` bytes of the last `block`, because they are decoded."""
+        self._buffer.consume(count)
 
     def handle(self, event: Event) -> None:
-        """Deal with an operation that is not part of an answer.
+        """Handle an operation that is not part of a reply.
 
-        Raises ``ConnectError`` for the server's ``-ERR``, which it sends before it disconnects.
+        Raises ``ConnectError`` for ``-ERR``, which the server sends before it disconnects.
         """
         if event is PING_SIGNAL:
             self._send(PONG)
@@ -320,17 +307,16 @@ class Connection(Closing):
             self.close()
             raise server_error(event.text)
         elif isinstance(event, Err):
-            raise AuthError(f"the server refuses: {event.text}; grant the user this subject")
+            raise AuthError(f"the server reports: {event.text}; grant the user this permission")
 
-    def rest(self) -> None:
-        """Nobody uses the connection for a while: let go of what a large message needed."""
-        if not self._filled and len(self._buffer) > BLOCK_BYTES:
-            self._buffer = bytearray(BLOCK_BYTES)
+    def shrink(self) -> None:
+        """Reduce a buffer that grew for a large message to its normal size, unless it is in use."""
+        self._buffer.shrink()
 
     def usable(self) -> bool:
-        """Whether an idle connection still stands; answers what the server sent meanwhile.
+        """Return whether an idle connection can be reused; handle what the server sent meanwhile.
 
-        One whose server was silent to others since it was last heard is not worth a timeout.
+        It cannot if its server did not respond on another connection since this one last received.
         """
         if self.busy or self._pinged or self.closed:
             return False
@@ -338,16 +324,13 @@ class Connection(Closing):
             return False
         try:
             while self._receive(0.0):
-                events, consumed = parse(bytes(memoryview(self._buffer)[: self._filled]))
+                events, consumed = parse(self._buffer.content())
                 self.consume(consumed)
                 for event in events:
                     self.handle(event)
         except NatsSparkError:
             self.close()
         return not self.closed
-
-    def _ends_with_status(self) -> bool:
-        return self._buffer.endswith(_STATUS_END, 0, self._filled)
 
     def _send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
         try:
@@ -360,10 +343,10 @@ class Connection(Closing):
             raise ConnectError(f"connection to the NATS server lost: {error}") from error
 
     def _receive(self, wait: float) -> int:
-        """Receive once into the buffer; 0 where nothing came within ``wait`` seconds."""
+        """Receive once into the buffer; return 0 if nothing arrived within ``wait`` seconds."""
         try:
             self._sock.settimeout(max(wait, 1e-6))
-            count = self._sock.recv_into(memoryview(self._buffer)[self._filled :])
+            count = self._sock.recv_into(self._buffer.free())
         except (TimeoutError, ssl.SSLWantReadError, BlockingIOError):
             return 0
         except OSError as error:
@@ -372,21 +355,21 @@ class Connection(Closing):
         if not count:
             self.close()
             raise ConnectError("the NATS server closed the connection")
-        self._filled += count
+        self._buffer.filled += count
         self._heard = time.monotonic()
         return count
 
 
-def server_error(words: str, url: str = "the server") -> ConnectError:
-    """The error for what a server says in ``-ERR``."""
-    said = words.strip().strip("'").lower()
-    if said in _REFUSED:
+def server_error(text: str, url: str = "the server") -> ConnectError:
+    """Return the exception for the text of a server's ``-ERR``."""
+    said = text.strip().strip("'").lower()
+    if said in _REJECTED:
         return AuthError(
-            f"{url} refuses the credentials: {words}; check nats.user and nats.password, "
+            f"{url} rejects the credentials: {text}; check nats.user and nats.password, "
             "nats.token, nats.nkey.seed.* or nats.credential.file"
         )
     if said in _FULL:
         return ConnectError(
-            f"{url} reports: {words}; {_FULL[said]}, or use fewer tasks (nats.partitions)"
+            f"{url} reports: {text}; {_FULL[said]}, or use fewer tasks (nats.partitions)"
         )
-    return ConnectError(f"{url} reports: {words}")
+    return ConnectError(f"{url} reports: {text}")

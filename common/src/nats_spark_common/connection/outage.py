@@ -1,4 +1,4 @@
-"""An outage of the server as it is logged: its beginning, that it lasts, and its end."""
+"""Logs an outage: its start, its duration from time to time, and its end."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ import time
 _log = logging.getLogger(__name__)
 
 #: Seconds between two warnings of the same outage.
-_SAY_AGAIN = 30.0
+_WARNING_INTERVAL = 30.0
 
 
 class Outage:
-    """Turns one failed attempt after the other into few words."""
+    """Logs few warnings for many consecutive failed attempts."""
 
     def __init__(self, connection_name: str) -> None:
         self._name = connection_name
         self._since: float | None = None
-        self._said = 0.0
+        self._logged = 0.0
 
     def failed(self, error: object) -> None:
-        """An attempt to reach the server has failed."""
+        """Record a failed attempt to reach the server, and log a warning if one is due."""
         now = time.monotonic()
         if self._since is None:
-            self._since = self._said = now
-            _log.warning("%s: the NATS server is away: %s", self._name, error)
-        elif now - self._said >= _SAY_AGAIN:
-            self._said = now
+            self._since = self._logged = now
+            _log.warning("%s: the NATS server is unavailable: %s", self._name, error)
+        elif now - self._logged >= _WARNING_INTERVAL:
+            self._logged = now
             lasts = now - self._since
-            _log.warning("%s: the NATS server is away for %.0f s: %s", self._name, lasts, error)
+            _log.warning(
+                "%s: the NATS server has been unavailable for %.0f s: %s", self._name, lasts, error
+            )
 
     def over(self, server: str) -> None:
-        """A server was reached; says so if there was an outage."""
+        """Record that a server was reached; log it if there was an outage."""
         if self._since is not None:
             lasted = time.monotonic() - self._since
             self._since = None

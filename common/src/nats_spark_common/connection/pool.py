@@ -1,9 +1,8 @@
 """Idle data-plane connections of a worker process, kept for its next task.
 
-Spark reuses Python workers; a task that finds a connection to the same servers as the same user
-saves the handshake. Connections are never shared by two readers at a time. Those that nobody takes
-are closed before the server asks whether they still stand (``ping_interval``, two minutes), because
-nobody would answer.
+Spark reuses Python workers. A task that finds a connection to the same servers as the same user
+saves the handshake. Two readers never share a connection at the same time. Unused connections are
+closed before the server pings them (``ping_interval``, two minutes), because nothing would answer.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from ..options.settings import NatsSettings
 from .connect import connect
 from .connection import Connection
 
-_MOST_IDLE = 4
+_MAX_IDLE = 4
 
-#: Seconds that a connection is kept, and between two looks for such as are due.
+#: Seconds that an idle connection is kept, and between two checks for expired ones.
 _LONGEST_IDLE, _SWEEP_EVERY = 60.0, 15.0
 
 
 class _Idle:
-    """Connections by whom they serve, each with the time since when it is idle."""
+    """Idle connections by `NatsSettings.connection_key`, each with the time when it became idle."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +33,7 @@ class _Idle:
         self._sweeps = False
 
     def take(self, key: str) -> Connection | None:
-        """A connection that stands."""
+        """Remove and return a usable connection, None if there is none."""
         while True:
             with self._lock:
                 kept = self._kept.get(key)
@@ -46,17 +45,17 @@ class _Idle:
             candidate.close()
 
     def keep(self, key: str, link: Connection) -> None:
-        """Keep the connection, or close it where there are enough."""
+        """Keep the connection, or close it if there are enough."""
         with self._lock:
             kept = self._kept.setdefault(key, [])
-            if len(kept) < _MOST_IDLE:
+            if len(kept) < _MAX_IDLE:
                 kept.append((time.monotonic(), link))
                 self._sweep_later()
                 return
         link.close()
 
     def drop(self, address: str) -> None:
-        """Close those to one server."""
+        """Close the connections to one server."""
         self._close(lambda _, link: link.server.address == address)
 
     def _sweep_later(self) -> None:
@@ -85,20 +84,20 @@ class _Idle:
 _idle = _Idle()
 
 
-def _begin_anew() -> None:
-    """A forked process has connections of its own, and none of the timers."""
+def _reset_after_fork() -> None:
+    """Forget connections and timers in a forked process: they belong to its parent."""
     global _idle
     _idle = _Idle()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
 def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[Connection]:
-    """A connection, kept for the next user unless an error or an unread answer spoilt it.
+    """Yield a connection of the pool; keep it unless an error or an unread reply prevents reuse.
 
-    Raises what `connecting.connect` raises.
+    Raises as `connect.connect`.
     """
     key = settings.connection_key()
     taken = _idle.take(key) or connect(settings, also)
@@ -114,5 +113,5 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
     if taken.busy or taken.closed:
         taken.close()
     else:
-        taken.rest()
+        taken.shrink()
         _idle.keep(key, taken)

@@ -1,4 +1,4 @@
-"""Bounded retries with growing pauses, for a server that is away for a moment."""
+"""Bounded retries with increasing pauses, for temporary failures."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ from ..options.settings import NatsSettings
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-#: The server was not reached, or did not answer.
+#: The server was not reached, or did not reply.
 UNREACHED = (ConnectError, TimeoutExpiredError)
-#: ... or is there, and its JetStream is not.
+#: ... or its JetStream is not available.
 AWAY = (*UNREACHED, JetStreamUnavailableError)
-#: ... or something was lost on the way.
+#: ... or data was lost in transit.
 LOST = (*AWAY, ProtocolError)
 
-#: The errors after which whoever called will call again.
+#: The errors after which a caller of the current code retries.
 _retried: ContextVar[tuple[type[NatsSparkError], ...]] = ContextVar("_retried", default=())
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
-#: Attempts that wait for an answer only as long as `Patience` says, and how long that is at least,
-#: in seconds: a cluster needs up to ten to notice that a leader hangs and to elect another.
-_HASTY = 8
-_SOON = 1.25
+#: Attempts with a short timeout, and its minimum in seconds. Together they last the ten seconds
+#: that a cluster may need to detect a leader that hangs and to elect another.
+_SHORT_ATTEMPTS = 8
+_MIN_TIMEOUT = 1.25
 _MULTIPLE = 4.0
 
 
-class Patience:
-    """How long to wait for an answer that comes at once as a rule.
+class AdaptiveTimeout:
+    """The timeout of a request that normally gets its reply at once.
 
-    A request is lost when it goes to a leader that hangs, and the next leader answers the next
-    request at once. So the first attempts wait for a multiple of what answers took lately, and the
-    later ones for the whole timeout.
+    A request to a leader that hangs is lost, and the next leader replies to the next request at
+    once. Therefore the first attempts wait for a multiple of recent reply times, and the later ones
+    for the full timeout.
     """
 
     def __init__(self, settings: NatsSettings) -> None:
-        """The last attempt of ``nats.retry.count`` always waits for the whole timeout."""
+        """The last attempt of ``nats.retry.count`` always waits for the full timeout."""
         self._timeout = settings.request_timeout
-        self._hasty = min(_HASTY, settings.retry_count)
+        self._short_attempts = min(_SHORT_ATTEMPTS, settings.retry_count)
         self._took = 0.0
 
     def seconds(self, attempt: int) -> float:
-        """What attempt number ``attempt`` (from 0) waits."""
-        if attempt >= self._hasty:
+        """Return the timeout of attempt number ``attempt`` (from 0) in seconds."""
+        if attempt >= self._short_attempts:
             return self._timeout
-        return min(self._timeout, max(_SOON, _MULTIPLE * self._took))
+        return min(self._timeout, max(_MIN_TIMEOUT, _MULTIPLE * self._took))
 
     def answered(self, took: float) -> None:
-        """An answer came after ``took`` seconds."""
+        """Record that a reply took ``took`` seconds."""
         self._took = max(took, 0.9 * self._took)
 
 
 def pause(attempt: int, since: float | None = None) -> float:
-    """Seconds to wait after failure number ``attempt`` (from 0): doubles, up to five.
+    """Return the seconds to wait after failure number ``attempt`` (from 0): doubling, up to five.
 
     Args:
-        since: when the attempt began, of `time.monotonic`; what it took counts.
+        since: start of the attempt, of `time.monotonic`; its duration counts as part of the pause.
     """
     wanted = float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
     return wanted if since is None else max(0.0, wanted - (time.monotonic() - since))
@@ -80,14 +80,14 @@ def pause(attempt: int, since: float | None = None) -> float:
 def resuming(
     read: Callable[[], Iterator[_T]], reached: Callable[[], int], settings: NatsSettings, what: str
 ) -> Iterator[_T]:
-    """Yield from ``read()``, and after a loss of the connection from ``read()`` again.
+    """Yield from ``read()``, and call it again after a lost connection.
 
     Args:
-        read: goes on behind what it has yielded.
-        reached: grows as it does; progress makes up for the failures before it.
-        what: is read, for the log.
+        read: resumes after the last item that it has yielded.
+        reached: returns a position that increases with each item; progress resets the failures.
+        what: describes the read in logs, such as ``reading stream S``.
 
-    Raises the last of ``nats.retry.count`` + 1 failures in a row; refused credentials at once.
+    Raises the last of ``nats.retry.count`` + 1 consecutive failures; ``AuthError`` at once.
     """
     failures = 0
     while True:
@@ -102,8 +102,9 @@ def resuming(
             failures = 0 if reached() > before else failures + 1
             if failures > settings.retry_count:
                 raise
-            _log.info("%s: %s; again", what, error)
-            time.sleep(pause(failures, begun))
+            seconds = pause(failures, begun)
+            _log.info("%s failed: %s; retrying in %.1f s", what, error, seconds)
+            time.sleep(seconds)
 
 
 def retrying(
@@ -111,10 +112,10 @@ def retrying(
     settings: NatsSettings,
     transient: tuple[type[NatsSparkError], ...],
 ) -> _T:
-    """Call ``action`` until it succeeds; after ``nats.retry.count`` retries its error is raised.
+    """Call ``action`` until it succeeds; raise its error after ``nats.retry.count`` retries.
 
-    Refused credentials are never retried: they do not mend, and lock accounts. Within an action
-    that is retried already, after the same errors at least, nothing is: retries would multiply.
+    Rejected credentials are never retried: repeated attempts fail as well and may lock the account.
+    Nothing is retried if a caller already retries after the same errors: retries would multiply.
     """
     retried = _retried.get()
     if all(issubclass(each, retried) for each in transient):
@@ -130,8 +131,12 @@ def retrying(
         except transient as error:
             if attempt >= settings.retry_count:
                 raise
-            _log.info("attempt %d of %d: %s", attempt + 1, settings.retry_count + 1, error)
-            time.sleep(pause(attempt, begun))
+            seconds = pause(attempt, begun)
+            tried, total = attempt + 1, settings.retry_count + 1
+            _log.info(
+                "attempt %d of %d failed: %s; retrying in %.1f s", tried, total, error, seconds
+            )
+            time.sleep(seconds)
             attempt += 1
         finally:
             _retried.reset(token)

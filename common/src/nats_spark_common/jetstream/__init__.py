@@ -1,6 +1,6 @@
 """The JetStream API.
 
 Start with `api`: the values of requests and replies. `control` sends requests from the driver, over
-nats-py; `requests` sends them from tasks, over a connection of the pool. `create_stream` creates a
-stream from the options.
+nats-py (`blocking_client`); `requests` sends them from tasks, over a connection of the pool.
+`create_stream` creates a stream from the options.
 """

@@ -19,7 +19,8 @@ STREAM_NOT_FOUND = 10059
 NO_MESSAGE_FOUND = 10037
 STREAM_NAME_IN_USE = 10058
 WRONG_LAST_SEQUENCE = 10071
-#: A work queue takes only explicit acks, no second consumer of a subject, and every message.
+#: Errors of consumers that a work queue does not allow: acks must be explicit, each subject has one
+#: consumer, and it must read all messages.
 REFUSED_BY_WORK_QUEUE = (10084, 10098, 10099, 10100, 10101)
 JETSTREAM_NOT_ENABLED = 10076
 CLUSTER_NOT_AVAILABLE = 10008
@@ -27,36 +28,36 @@ JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
 _STREAM_IN_SUBJECT = re.compile(r"\.(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+\.([^.]+)")
 _NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
 
-NO_RESPONDERS = 503  # status of a request that nobody takes
+NO_RESPONDERS = 503  # status of a request on a subject without subscribers
 
-#: Servers from this version on answer direct gets of single messages (ADR-31).
+#: Minimum server version for direct gets of single messages (ADR-31) ...
 DIRECT_VERSION = (2, 9)
-#: ... and direct get batches.
+#: ... for direct get batches ...
 DIRECT_BATCH_VERSION = (2, 11)
-#: ... and take several filter subjects for a consumer (ADR-34).
+#: ... for consumers with several filter subjects (ADR-34) ...
 FILTER_SUBJECTS_VERSION = (2, 10)
-#: ... take atomic batches, which may hold message ids from 2.12.1 on (ADR-50).
+#: ... for atomic batches, which may contain message ids since 2.12.1 (ADR-50) ...
 ATOMIC_BATCH_VERSION = (2, 12)
-#: ... and take fast-ingest batches (ADR-50).
+#: ... and for fast-ingest batches (ADR-50).
 FAST_BATCH_VERSION = (2, 14)
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """A stream and its state, as `$JS.API.STREAM.INFO` tells it.
+    """A stream's configuration and state, from ``$JS.API.STREAM.INFO``.
 
     Attributes:
-        created: the creation time in the server's own words; tells a recreated stream apart.
-        first_seq: sequence of the first message; ``last_seq + 1`` where the stream is empty.
+        created: the creation time as the server sends it; a recreated stream has another one.
+        first_seq: sequence of the first message; ``last_seq + 1`` if the stream is empty.
         bytes: stored size of all messages.
         retention: ``limits``, ``interest`` or ``workqueue``.
-        allow_direct: whether direct gets are answered.
-        allow_batched, allow_atomic: whether fast-ingest and atomic batches are taken (ADR-50).
-        duplicate_window: seconds for which message ids are remembered.
-        replicas: how many servers hold it.
-        transforms: whether it stores messages under other subjects than they are published to.
-        servers: names of the servers that hold it, its leader first; replicas that lag are left
-            out.
+        allow_direct: whether direct gets are allowed.
+        allow_batched, allow_atomic: whether fast-ingest and atomic batches are allowed (ADR-50).
+        duplicate_window: seconds for which the server detects duplicate message ids.
+        replicas: number of replicas.
+        transforms: whether messages are stored with other subjects than they are published to.
+        servers: names of the servers with a replica, the leader first; lagging replicas are
+            omitted.
     """
 
     name: str
@@ -79,7 +80,7 @@ class StreamInfo:
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
         config, state = info["config"], info["state"]
         last = int(state["last_seq"])
-        # An empty stream reports first_seq 0 or last_seq + 1, by how it came to be empty.
+        # An empty stream reports first_seq 0 or last_seq + 1, depending on why it is empty.
         first = int(state["first_seq"]) if state["messages"] else last + 1
         return StreamInfo(
             name=config["name"],
@@ -100,12 +101,12 @@ class StreamInfo:
         )
 
     def reads_direct(self, server_version: tuple[int, ...]) -> bool:
-        """Whether a server of this version answers direct get batches of the stream."""
+        """Return whether a server of this version replies to direct get batches of the stream."""
         return self.allow_direct and server_version >= DIRECT_BATCH_VERSION
 
     @property
     def average_size(self) -> float:
-        """Mean stored size of a message in bytes; 0 where there is none."""
+        """Mean stored size of a message in bytes; 0 if there are no messages."""
         return self.bytes / self.messages if self.messages else 0.0
 
 
@@ -115,48 +116,48 @@ def _servers(cluster: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def api_prefix(settings: NatsSettings) -> str:
-    """``$JS.API``, ``$JS.<domain>.API`` or the prefix that the settings name."""
+    """Return ``$JS.API``, ``$JS.<domain>.API`` or the prefix of the settings."""
     if settings.js_api_prefix:
         return settings.js_api_prefix.rstrip(".")
     return f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
 
 
 def encode(request: Mapping[str, Any]) -> bytes:
-    """A request's JSON, without white space."""
+    """Return the JSON of a request, without white space."""
     return json.dumps(request, separators=(",", ":")).encode()
 
 
 def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
-    """The JSON of an API reply.
+    """Return the JSON of an API reply.
 
     Raises:
-        JetStreamUnavailableError: nobody answers at ``subject``: no JetStream for this account.
+        JetStreamUnavailableError: JetStream is not available to this account, or not at the moment.
         StreamNotFoundError: the stream does not exist.
-        ServerError: any other error, with the server's codes and words.
+        ServerError: any other error, with the server's codes and description.
         ProtocolError: the reply is not what JetStream sends.
     """
     code, _ = header_status(reply.header) if reply.header else (0, "")
     if code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
-            f"no JetStream answers at {subject}: turn JetStream on at the server and for this "
-            "account, or set nats.domain or nats.js.api-prefix if it lives in another domain"
+            f"no JetStream replies to {subject}: enable JetStream on the server and for this "
+            "account, or set nats.domain or nats.js.api-prefix if it is in another domain"
         )
     return parse_json(reply.payload, subject)
 
 
 def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
-    """`parse_reply` for a payload alone."""
+    """Parse the payload of an API reply. Raises as `parse_reply`."""
     try:
-        answer = json.loads(payload)
+        reply = json.loads(payload)
     except ValueError:
-        answer = None
-    error = answer.get("error") if isinstance(answer, dict) else payload
-    if isinstance(answer, dict) and error is None:
-        return answer
+        reply = None
+    error = reply.get("error") if isinstance(reply, dict) else payload
+    if isinstance(reply, dict) and error is None:
+        return reply
     if not isinstance(error, dict):
-        raise ProtocolError(f"{subject}: not an answer of JetStream: {payload[:80]!r}")
+        raise ProtocolError(f"{subject}: not a reply of JetStream: {payload[:80]!r}")
     err_code = int(error.get("err_code", 0))
-    words = str(error.get("description", "unknown error"))
+    description = str(error.get("description", "unknown error"))
     if err_code == STREAM_NOT_FOUND:
         named = _STREAM_IN_SUBJECT.search(subject)
         name = named.group(1) if named else subject
@@ -164,13 +165,14 @@ def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
             f"stream {name!r} does not exist: create it, or check nats.stream.name "
             "(names are case-sensitive), the account and nats.domain"
         )
-    if err_code == CLUSTER_NOT_AVAILABLE:  # between two leaders
-        raise JetStreamUnavailableError(f"{subject}: {words}: the cluster has no leader")
+    if err_code == CLUSTER_NOT_AVAILABLE:
+        raise JetStreamUnavailableError(f"{subject}: {description}: the cluster has no leader")
     if err_code in _NOT_ENABLED:
-        raise JetStreamUnavailableError(f"{words}: turn JetStream on (server option -js)")
-    raise ServerError(f"{subject}: {words}", int(error.get("code", 0)), err_code, words)
+        raise JetStreamUnavailableError(f"{description}: enable JetStream (server option -js)")
+    code = int(error.get("code", 0))
+    raise ServerError(f"{subject}: {description}", code, err_code, description)
 
 
 def is_no_message(error: ServerError) -> bool:
-    """Whether a message get failed because there is no such message."""
+    """Return whether a message get failed because there is no such message."""
     return error.err_code == NO_MESSAGE_FOUND or error.code == 404

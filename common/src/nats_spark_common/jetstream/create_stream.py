@@ -1,4 +1,4 @@
-"""Makes streams from the options, for sources and sinks that find theirs missing."""
+"""Creates streams from the options, for sources and sinks whose stream does not exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def stream_config(
     settings: NatsSettings, name: str, subjects: tuple[str, ...], version: tuple[int, ...]
 ) -> dict[str, Any]:
-    """The configuration of a stream without limits, as a server of ``version`` takes it."""
+    """Return the configuration of a stream without limits for a server of this version."""
     config = {
         "name": name,
         "subjects": list(subjects),
@@ -39,12 +39,12 @@ def stream_config(
 def create_stream(
     api: Callable[[str, dict[str, Any]], dict[str, Any]], config: dict[str, Any]
 ) -> None:
-    """Create a stream; one that somebody else has created meanwhile is left as it is.
+    """Create a stream, unless a stream of its name exists.
 
     Args:
-        api: sends a request to the JetStream API and returns the answer, as `Control.api` does.
+        api: sends a request to the JetStream API and returns the reply, as `Control.api` does.
 
-    Raises ``ServerError`` where the server refuses the stream, in its words.
+    Raises ``ServerError`` if the server rejects the stream.
     """
     name = config["name"]
     try:

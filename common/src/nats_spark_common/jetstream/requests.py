@@ -1,4 +1,4 @@
-"""JetStream's API over the data plane, for tasks, which keep no control connection."""
+"""Sends JetStream API requests over the data plane, for tasks without a control connection."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def request(
     body: Mapping[str, Any] | None = None,
     timeout: float | None = None,
 ) -> dict[str, Any]:
-    """One request, ``STREAM.INFO.ORDERS`` for example, and the JSON of its reply.
+    """Send a request, such as ``STREAM.INFO.ORDERS``, and return the JSON of its reply.
 
     Args:
         timeout: seconds to wait for the reply; ``nats.request.timeout`` by default.
 
-    Raises what `Connection.request` and `jetstream.parse_reply` raise.
+    Raises as `Connection.request` and `api.parse_reply`.
     """
     subject = f"{api_prefix(settings)}.{call}"
     payload = encode(body) if body else b""
@@ -38,7 +38,7 @@ def request_with_retry(
     body: Mapping[str, Any] | None = None,
     transient: tuple[type[NatsSparkError], ...] = AWAY,
 ) -> dict[str, Any]:
-    """As `request`, over a connection of the pool, and again after ``transient`` errors."""
+    """Send a request over a connection of the pool; retry after ``transient`` errors."""
 
     def attempt() -> dict[str, Any]:
         with connection(settings) as link:

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import OptionError
-from ..rows.compression import MOST_OPENED
+from ..rows.compression import MAX_DECOMPRESSED
 from .consistency import check_together
 from .files import require_files, with_file_texts
 from .layers import IDENTITY, Layer, merge
@@ -168,7 +168,7 @@ class NatsSettings(BaseSettings):
         "raw", description="if a payload does not decompress: raw (pass it on), null, or fail"
     )
     payload_max_decompressed: Size = Field(
-        MOST_OPENED, description="maximum size of a decompressed payload"
+        MAX_DECOMPRESSED, description="maximum size of a decompressed payload"
     )
     flavor: Flavor = Field(
         "v2", description="flavor of format('nats'): v2, balanced or partitioned"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from ..protocol.partition_names import MOST_NUMBERED
+from ..protocol.partition_names import MAX_PARTITIONS
 from ..protocol.subjects import disjoint, is_name
 from .durations import parse_duration
 from .positions import Earliest, Latest, Positions, parse_positions
@@ -96,8 +96,8 @@ def parse_partition_count(value: Any) -> Any:
     text = str(value).strip().lower()
     if text == "auto":
         return text
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_NUMBERED):
-        raise ValueError(f"a number of streams from 1 to {MOST_NUMBERED}, or auto")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PARTITIONS):
+        raise ValueError(f"a number of streams from 1 to {MAX_PARTITIONS}, or auto")
     return int(text)
 
 

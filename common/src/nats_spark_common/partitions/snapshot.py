@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import PartitionSetError
 from ..jetstream.control import Control
-from ..protocol.partition_names import partition_name, partitions_among, runs
+from ..protocol.partition_names import abbreviate, partition_name, partitions_among
 from ..protocol.timestamps import rfc3339_to_ns
 from .mark import Mark
 
@@ -116,9 +116,9 @@ def take_snapshot(control: Control, prefix: str) -> SetSnapshot:
     ]
     if missing:
         raise PartitionSetError(
-            f"set {prefix} is incomplete: {runs(prefix, missing)} missing, "
-            f"{runs(prefix, list(numbered.values()))} found; run 'nats-spark partitions create' "
-            "with its original arguments to create what is missing"
+            f"set {prefix} is incomplete: {abbreviate(prefix, missing)} missing, "
+            f"{abbreviate(prefix, list(numbered.values()))} found; run "
+            "'nats-spark partitions create' with its original arguments to create what is missing"
         )
     sources = list(dict.fromkeys(name for each in partitions for name in each.sources))
     return SetSnapshot(

@@ -1,5 +1,5 @@
-"""How much a batch takes, how it is divided, and what counts as data loss. Pure.
+"""The size of a batch, its division into tasks, and what counts as data loss. Pure.
 
-Start with `admission` (the size of a batch). `ranges` divides sequences into tasks, and `data_loss`
-decides whether missing messages were lost, and reports it.
+Start with `admission` (the size of a batch). `ranges` divides sequences into tasks. `data_loss`
+decides whether missing messages were lost, and reports data loss.
 """

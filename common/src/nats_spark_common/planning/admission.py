@@ -1,7 +1,7 @@
-"""How much of what is there goes into the next batch. Pure: time comes in as a number.
+"""Decides how many of the available messages the next batch reads. Pure: time is an argument.
 
-Amounts are counted in stream sequences, as Spark's Kafka source counts offsets: a sequence that was
-deleted, or that a filter passes over, counts too.
+Amounts are counted in stream sequences, as Spark's Kafka source counts offsets: deleted messages
+and messages that a filter excludes count too.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: The first batch of a query that adapts to a duration, before anything was measured.
+#: Size of the first batch of a query with a target duration, before anything was measured.
 FIRST_ADAPTED_BATCH = 50_000
-#: A batch grows at most by this factor over the one before.
+#: Maximum factor by which the batch size grows from one batch to the next.
 _GROWTH = 4.0
-_SMALLEST_ADAPTED_BATCH = 100
+_MIN_ADAPTED_BATCH = 100
 
 
 @dataclass(frozen=True)
 class Available:
-    """What one stream has to offer: ``count`` sequences of ``size`` stored bytes on average."""
+    """The unread part of a stream: ``count`` sequences of ``size`` stored bytes on average."""
 
     count: int
     size: float
@@ -27,11 +27,11 @@ class Available:
 def admit(
     available: Mapping[str, Available], max_messages: int | None, max_bytes: int | None
 ) -> dict[str, int]:
-    """How many sequences to take of each stream.
+    """Return the number of sequences to read of each stream.
 
-    A limit is shared in proportion to what the streams have, so that a long backlog in one does
-    not hold up the others; each stream with anything to offer gets at least one sequence, so
-    a query always moves on.
+    A limit is divided in proportion to the streams' backlogs, so that a long backlog in one does
+    not delay the others. Each stream with a backlog gets at least one sequence if the limit allows
+    it, so that the query always progresses.
     """
     total = sum(each.count for each in available.values())
     total_bytes = sum(each.count * each.size for each in available.values())
@@ -48,8 +48,8 @@ def admit(
     }
     if max_messages is None:
         return taken
-    # One of each may be more than the limit allows. Then the largest shares give way, down to one
-    # each, then to none: the shortest backlogs first, which grow until it is their turn.
+    # One sequence of each stream may exceed the limit. Then reduce the largest shares to one; if
+    # this is not enough, reduce to none, shortest backlogs first: they grow until they are served.
     excess = sum(taken.values()) - max_messages
     for least in (1, 0):
         for name in sorted(taken, key=lambda n: (-taken[n], available[n].count)):
@@ -60,37 +60,37 @@ def admit(
 
 
 def worth_a_batch(count: int, min_messages: int, waited: float, max_delay: float) -> bool:
-    """Whether ``count`` new sequences make a batch, ``waited`` seconds after the last one."""
+    """Return whether ``count`` sequences start a batch ``waited`` seconds after the last batch."""
     return count > 0 and (count >= min_messages or waited >= max_delay)
 
 
-class Pace:
-    """Adapts the size of a batch to a duration, from how long the batches before it took."""
+class AdaptiveBatchSize:
+    """Adapts the batch size to a target duration, based on the durations of earlier batches."""
 
     def __init__(self, target: float) -> None:
-        """``target`` is in seconds."""
+        """``target`` is the duration of a batch in seconds."""
         self._target = target
         self._limit = float(FIRST_ADAPTED_BATCH)
-        self._begun: tuple[int, float] | None = None
+        self._running: tuple[int, float] | None = None  # count and start of the batch
 
     @property
     def limit(self) -> int:
-        """Sequences for the next batch."""
+        """Maximum sequences of the next batch."""
         return int(self._limit)
 
     def begin(self, count: int, now: float) -> None:
-        """A batch of ``count`` sequences starts at ``now`` (seconds on any steady clock)."""
-        self._begun = (count, now)
+        """Record that a batch of ``count`` sequences starts at ``now`` (of `time.monotonic`)."""
+        self._running = (count, now)
 
     def finish(self, now: float) -> None:
-        """The batch that was begun is done."""
-        if self._begun is None:
+        """Record that the running batch ended; adapt the size."""
+        if self._running is None:
             return
-        count, started = self._begun
-        self._begun = None
+        count, started = self._running
+        self._running = None
         took = max(now - started, 1e-3)
         wanted = count * self._target / took
         if count < self._limit and wanted < self._limit and took <= self._target:
-            return  # a small batch that was quick says nothing of a large one
+            return  # a short small batch does not show how long a large one takes
         ceiling = max(float(count), self._limit) * _GROWTH
-        self._limit = min(max(wanted, _SMALLEST_ADAPTED_BATCH), ceiling)
+        self._limit = min(max(wanted, _MIN_ADAPTED_BATCH), ceiling)

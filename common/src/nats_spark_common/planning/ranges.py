@@ -1,4 +1,4 @@
-"""Ranges of stream sequences and how they are split over tasks. Pure."""
+"""Ranges of stream sequences, and their division into tasks. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class StreamRange:
 
     Attributes:
         created: creation time of the stream that the range was planned on.
-        filters: filter subjects; none reads every message.
-        direct: whether direct get batches are to be had; else an ordered consumer reads.
+        filters: filter subjects; without any, every message is read.
+        direct: whether to use direct get batches; otherwise an ordered consumer.
     """
 
     stream: str
@@ -27,20 +27,20 @@ class StreamRange:
         return max(0, self.last - self.first + 1)
 
 
-def shares(
-    ranges: Sequence[StreamRange], tasks: int, smallest: int
+def plan_tasks(
+    ranges: Sequence[StreamRange], tasks: int, min_size: int
 ) -> list[tuple[StreamRange, ...]]:
-    """What each of about ``tasks`` tasks reads: pieces as `split` makes them.
+    """Return the ranges that each of about ``tasks`` tasks reads, divided as by `split`.
 
-    Pieces of small streams share a task as long as they are together no more than others have.
+    Ranges of small streams share a task if together they do not exceed the size of other tasks.
     """
-    pieces = split(ranges, tasks, smallest)
-    target = _target(ranges, tasks, smallest)
-    most = -(-len(pieces) // max(1, tasks))
+    pieces = split(ranges, tasks, min_size)
+    target = _target(ranges, tasks, min_size)
+    max_pieces = -(-len(pieces) // max(1, tasks))
     found: list[list[StreamRange]] = []
     room = 0
     for piece in pieces:
-        if found and len(piece) <= room and len(found[-1]) < most:
+        if found and len(piece) <= room and len(found[-1]) < max_pieces:
             found[-1].append(piece)
         else:
             found.append([piece])
@@ -49,17 +49,17 @@ def shares(
     return [tuple(each) for each in found]
 
 
-def _target(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> int:
-    return max(smallest, -(-sum(map(len, ranges)) // max(1, tasks)))
+def _target(ranges: Sequence[StreamRange], tasks: int, min_size: int) -> int:
+    return max(min_size, -(-sum(map(len, ranges)) // max(1, tasks)))
 
 
-def split(ranges: Sequence[StreamRange], tasks: int, smallest: int) -> list[StreamRange]:
-    """Split ranges into about ``tasks`` pieces of even length, none far below ``smallest``.
+def split(ranges: Sequence[StreamRange], tasks: int, min_size: int) -> list[StreamRange]:
+    """Split ranges into about ``tasks`` pieces of even length, none far below ``min_size``.
 
-    Every piece lies in one stream. The pieces of a stream are in order, cover its range and do not
-    overlap; empty ranges yield none. A stream that is itself below ``smallest`` is one piece.
+    Every piece belongs to one stream. The pieces of a stream are in order, cover its range and do
+    not overlap. Empty ranges yield no piece. A range shorter than ``min_size`` is one piece.
     """
-    target = _target(ranges, tasks, smallest)
+    target = _target(ranges, tasks, min_size)
     pieces = []
     for each in ranges:
         if not len(each):

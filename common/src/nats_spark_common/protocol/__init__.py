@@ -1,4 +1,4 @@
-"""What a NATS server and a client say to each other. Pure: no sockets, no settings.
+"""The NATS protocol: what server and client send each other. Pure: no sockets, no settings.
 
 Start with `operations` (the client protocol's frames). `subjects` matches and compares subjects,
 `ack_subject` reads the reply subject of a delivered message, `timestamps` converts the server's

@@ -1,4 +1,4 @@
-"""What a server sends in answer to a pull, as far as every reader of it must know. Pure.
+"""Reads the ack subject of a delivered message, and knows how pulls end. Pure.
 
 Source: ADR-15 (ack subjects), ADR-37 (pull consumers).
 """
@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: What the reply subject of a delivered message begins with.
+#: The first tokens of the reply subject of a delivered message.
 ACK = b"$JS.ACK."
 
-#: Words of a 409 that ends a pull in good order: its bytes are used up.
+#: Descriptions of a 409 status that ends a pull normally: its ``max_bytes`` are used up.
 PULL_ENDS = ("batch completed", "message size exceeds maxbytes")
 
 
 class AckSubject(NamedTuple):
-    """What the reply subject of a delivered message tells.
+    """The contents of a delivered message's reply subject.
 
     Attributes:
-        prefix: its tokens up to the consumer's name.
-        delivered: how often the message was delivered, this delivery included.
-        time_ns: when it was stored, since the epoch.
+        prefix: the tokens up to the consumer's name.
+        delivered: number of deliveries of the message, including this one.
+        time_ns: when the message was stored, in nanoseconds since the epoch.
     """
 
     prefix: bytes
@@ -35,10 +35,11 @@ class AckSubject(NamedTuple):
 
 
 def parse_ack_subject(subject: bytes) -> AckSubject | None:
-    """None where it is not the ack subject of a message.
+    """Parse an ack subject; return None if the subject is not one.
 
-    It is ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.
-    <pending>``, or has domain and account hash before the stream and perhaps a token at the end.
+    The form is ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.
+    <time>.<pending>``. Newer servers add domain and account hash before the stream, and may add a
+    token at the end.
     """
     tokens = subject.split(b".")
     named = 4 if len(tokens) == 9 else 6

@@ -1,4 +1,4 @@
-"""The NATS client protocol as pure functions: bytes in, events out, no socket in sight.
+"""The NATS client protocol as pure functions: bytes in, events out, no socket.
 
 Source: the NATS client protocol reference (docs.nats.io, "Client Protocol") and ADR-4 (headers).
 """
@@ -16,11 +16,11 @@ PING = b"PING\r\n"
 PONG = b"PONG\r\n"
 HEADER_VERSION = b"NATS/1.0"
 
-MAX_CONTROL_LINE = 1 << 20  # INFO of a large cluster is long; past this, it is not NATS
+MAX_CONTROL_LINE = 1 << 20  # the INFO of a large cluster is long, but no NATS line exceeds this
 
 
 class Msg(NamedTuple):
-    """A delivered message; ``header`` is the raw block, empty where the message has none."""
+    """A delivered message; ``header`` is the raw block, empty if the message has none."""
 
     subject: bytes
     sid: bytes
@@ -30,13 +30,13 @@ class Msg(NamedTuple):
 
 
 class Info(NamedTuple):
-    """The server's description of itself; sent at connect and when the cluster changes."""
+    """The server's INFO, sent on connect and when the cluster changes."""
 
     fields: dict[str, Any]
 
 
 class Err(NamedTuple):
-    """A protocol error in the server's own words."""
+    """A protocol error (``-ERR``) with the server's text."""
 
     text: str
 
@@ -60,10 +60,10 @@ Event = Msg | Info | Err | Signal
 def parse(data: bytes) -> tuple[list[Event], int]:
     """Parse every complete operation at the start of ``data``.
 
-    Returns the events and the number of bytes they took; what follows is an incomplete operation,
-    to be offered again with more bytes behind it.
+    Returns the events and the number of bytes parsed. The remaining bytes are an incomplete
+    operation; pass them again when more bytes have arrived.
 
-    Raises ``ProtocolError`` where the bytes are not the NATS protocol.
+    Raises ``ProtocolError`` if the bytes are not the NATS protocol.
     """
     events: list[Event] = []
     pos = 0
@@ -97,7 +97,7 @@ def parse(data: bytes) -> tuple[list[Event], int]:
 
 
 def frame_length(data: bytes) -> int:
-    """Bytes of the message that begins at the start of ``data``; 0 where that does not tell."""
+    """Return the length of the message at the start of ``data`` in bytes; 0 if it is unknown."""
     line, end, _ = data.partition(CRLF)
     size = line.rpartition(b" ")[2]
     if not end or not line.startswith((b"MSG ", b"HMSG ")) or not size.isdigit():
@@ -139,7 +139,7 @@ def _info(text: bytes) -> dict[str, Any]:
 
 
 def header_status(header: bytes) -> tuple[int, str]:
-    """The status code and text of a header block's first line; ``(0, "")`` where it has none."""
+    """Return the status code and text of a header block's first line; ``(0, "")`` if none."""
     line = header[: header.find(CRLF)]
     code, _, text = line[len(HEADER_VERSION) :].strip().partition(b" ")
     if not (code.isdigit() and len(code) == 3):
@@ -148,9 +148,9 @@ def header_status(header: bytes) -> tuple[int, str]:
 
 
 def header_pairs(header: bytes) -> list[tuple[str, str]]:
-    """The ``(name, value)`` pairs of a header block, in order, repeated names kept (ADR-4).
+    """Return the ``(name, value)`` pairs of a header block, in order, with repeated names (ADR-4).
 
-    Bytes that are not UTF-8 are replaced; white space around a value is not part of it.
+    Bytes that are not UTF-8 are replaced. White space around a value is removed.
     """
     pairs = []
     for line in header.split(CRLF)[1:]:
@@ -162,12 +162,19 @@ def header_pairs(header: bytes) -> list[tuple[str, str]]:
     return pairs
 
 
+def parse_sequence(digits: bytes) -> int:
+    """Parse the digits of a stream sequence. Raises ``ProtocolError`` for anything else."""
+    if digits.isdigit() and len(digits) <= 19 and int(digits) < 1 << 63:
+        return int(digits)
+    raise ProtocolError(f"not a sequence: {digits[:80]!r}")
+
+
 def pub(subject: str, reply: str, payload: bytes) -> bytes:
-    """Encode one ``PUB``; subject and reply must be free of white space (the caller's check)."""
+    """Encode a ``PUB``; the caller ensures that subject and reply contain no white space."""
     return f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + CRLF
 
 
 def hpub(subject: str, reply: str, header: bytes, payload: bytes) -> bytes:
-    """Encode one ``HPUB``; ``header`` is a whole block, from its version to its empty line."""
+    """Encode an ``HPUB``; ``header`` is a whole block, from its version line to its blank line."""
     sizes = f"{len(header)} {len(header) + len(payload)}"
     return f"HPUB {subject} {reply} {sizes}\r\n".encode() + header + payload + CRLF

@@ -1,7 +1,6 @@
-"""Subjects and filters: which subjects a filter with wildcards takes. Pure.
+"""Subjects and filters: which subjects a filter with wildcards matches. Pure.
 
-Source: NATS docs, "Subject-Based Messaging": ``*`` stands for one token, a closing ``>`` for one or
-more.
+Source: NATS docs, "Subject-Based Messaging": ``*`` matches one token, a final ``>`` one or more.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from itertools import combinations
 
 
 def matches(filter_subject: str, subject: str) -> bool:
-    """Whether ``subject`` (which may itself be a filter) lies wholly within ``filter_subject``."""
+    """Return whether the filter matches ``subject``, or all subjects of it if it is a filter."""
     wanted, given = filter_subject.split("."), subject.split(".")
     for i, token in enumerate(wanted):
         if token == ">":
@@ -23,12 +22,12 @@ def matches(filter_subject: str, subject: str) -> bool:
 
 
 def matches_any(filters: tuple[str, ...], subject: str) -> bool:
-    """Whether one of the filters takes the subject; no filters take every subject."""
+    """Return whether one of the filters matches the subject; no filters match every subject."""
     return not filters or any(matches(each, subject) for each in filters)
 
 
 def is_literal(subject: str) -> bool:
-    """Whether the text can be the subject of a message: tokens, no wildcards, no white space."""
+    """Return whether the text can be a message's subject: tokens, no wildcards, no white space."""
     return bool(subject) and not any(
         token in ("", "*", ">") or any(c.isspace() or c == "\0" for c in token)
         for token in subject.split(".")
@@ -36,12 +35,12 @@ def is_literal(subject: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Whether nothing in the text keeps it from being the name of a stream or consumer."""
+    """Return whether all characters are allowed in the name of a stream or consumer."""
     return text.isprintable() and not set(text) & set(" .*>/\\")
 
 
 def prefix_filter(prefix: str) -> str | None:
-    """The narrowest filter that takes every subject beginning with ``prefix``; None for all.
+    """Return the narrowest filter that matches every subject with this prefix; None if it is all.
 
     >>> prefix_filter("orders.eu")
     'orders.>'
@@ -53,9 +52,9 @@ def prefix_filter(prefix: str) -> str | None:
 
 
 def disjoint(filters: tuple[str, ...]) -> tuple[str, ...]:
-    """The filters without those that lie within others.
+    """Return the filters without those that another one covers.
 
-    Raises ``ValueError`` where two overlap otherwise: consumers and streams take no such filters.
+    Raises ``ValueError`` if two overlap otherwise: servers reject such filters.
     """
     kept = [
         each
@@ -65,16 +64,16 @@ def disjoint(filters: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in combinations(kept, 2):
         if overlap(one, other):
             raise ValueError(
-                f"subjects that do not overlap, as {one} and {other} do, which a server refuses: "
-                "name narrower ones, or one that takes both"
+                f"subjects that do not overlap, but {one} and {other} do, which servers reject: "
+                "use narrower subjects, or one that covers both"
             )
     return tuple(kept)
 
 
 def narrow(filters: tuple[str, ...], extra: str) -> tuple[str, ...] | None:
-    """Filters that take what both ``filters`` and ``extra`` take, or somewhat more.
+    """Return filters that match at least what both ``filters`` and ``extra`` match.
 
-    None where nothing fits both.
+    Returns None if no subject can match both.
     """
     if not filters or matches_any(filters, extra):
         return (extra,)
@@ -83,7 +82,7 @@ def narrow(filters: tuple[str, ...], extra: str) -> tuple[str, ...] | None:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some subject is taken by both filters."""
+    """Return whether a subject exists that both filters match."""
     left, right = one.split("."), other.split(".")
     for a, b in zip(left, right, strict=False):
         if ">" in (a, b):

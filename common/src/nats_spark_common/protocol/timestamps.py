@@ -1,4 +1,4 @@
-"""RFC 3339 times with nanoseconds, which ``datetime`` cannot hold, as integers since the epoch."""
+"""Converts RFC 3339 times with nanoseconds, which ``datetime`` cannot hold, to integers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339_to_ns(text: str) -> int:
-    """Nanoseconds since the epoch; digits past the ninth are cut.
+    """Return nanoseconds since the epoch; digits after the ninth are truncated.
 
-    Raises ``ProtocolError`` where the text is no RFC 3339 time with a zone.
+    Raises ``ProtocolError`` if the text is not an RFC 3339 time with a zone.
     """
     match = _RFC3339.fullmatch(text)
     try:
@@ -31,12 +31,12 @@ def rfc3339_to_ns(text: str) -> int:
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     ns = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     if abs(ns) > LARGEST_NS:
-        raise ProtocolError(f"a time that nanoseconds cannot count in 64 bits: {text[:80]!r}")
+        raise ProtocolError(f"time {text[:80]!r} does not fit 64 bits of nanoseconds")
     return ns
 
 
 def ns_to_rfc3339(ns: int) -> str:
-    """The time in UTC with nine fractional digits, as JetStream's API takes it."""
+    """Return the time in UTC with nine fractional digits, the form that JetStream's API takes."""
     seconds, fraction = divmod(ns, 1_000_000_000)
     moment = _EPOCH + timedelta(seconds=seconds)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -1,6 +1,6 @@
-"""Answers to direct get batch requests, decoded to Arrow columns. Pure: bytes in, columns out.
+"""Decodes replies to direct get batch requests to Arrow columns. Pure: bytes in, columns out.
 
-An answer is a run of frames (ADR-31)::
+A reply is a sequence of frames (ADR-31)::
 
     HMSG <inbox> <sid> <header bytes> <total bytes>
     NATS/1.0
@@ -9,15 +9,15 @@ An answer is a run of frames (ADR-31)::
 
     <payload>
 
-ended by a status frame: ``204 EOB``, or ``404``, ``408``, ``503`` where there is nothing to send.
+A status frame ends it: ``204 EOB``, or ``404``, ``408``, ``503`` if there is nothing to send.
 
-Two decoders give the same result. The fast one works on whole blocks of bytes in C (NumPy and
-Arrow): the inbox holds a random token, so one ``bytes.split`` finds the frames; the line ends of
-the block are found at once, and counting them *backwards* from the end of each header block leads
-to the server's six headers whatever the message's own headers say. Every column is then one Arrow
-``take`` from an array laid over the received bytes. Each frame's declared length and the names of
-its six last headers are checked; if anything in the block differs, the careful decoder parses the
-block operation by operation.
+Two decoders give the same result. The fast decoder works on whole blocks of bytes in C (NumPy and
+Arrow). The inbox contains a random token, so one ``bytes.split`` finds the frames. The line ends of
+the block are found in one pass; counting them *backwards* from the end of each header block finds
+the server's six headers, whatever the message's own headers contain. Every column is then one Arrow
+``take`` from an array over the received bytes. The fast decoder checks each frame's declared length
+and the names of its last six headers. If anything in the block differs, the sequential decoder
+parses the block operation by operation.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import OtherStreamError, ProtocolError
-from ..protocol.operations import CRLF, HEADER_VERSION, Event, Msg, header_status, parse
-from ..protocol.timestamps import rfc3339_to_ns
-from ..rows.messages import (
-    TIMESTAMP_TYPE,
-    Int64s,
-    Message,
-    Messages,
-    from_messages,
-    headers_array,
-    text,
+from ..protocol.operations import (
+    CRLF,
+    HEADER_VERSION,
+    Event,
+    Msg,
+    header_status,
+    parse,
+    parse_sequence,
 )
+from ..protocol.timestamps import rfc3339_to_ns
+from ..rows.messages import Int64s, Message, Messages, from_messages, headers_array, text
+from .spans import IrregularBlockError, Spans
 
 CR = 13
 LF = 10
@@ -58,13 +59,14 @@ SERVER_HEADERS = (
 )
 _COUNT = len(SERVER_HEADERS)
 _STREAM, _SUBJECT, _SEQUENCE, _TIME, _PENDING, _LAST = range(_COUNT)
+#: The first eight bytes of each of them as one integer: enough to tell them apart.
 _PROBES = tuple(np.frombuffer(name, "<u8", 1)[0] for name in SERVER_HEADERS)
 
 
 class Status(NamedTuple):
-    """The frame that ends an answer: 204 (end of batch), 404, 408, 413, 503 and the server's words.
+    """The frame that ends a reply: 204 (end of batch), 404, 408, 413, 503, with its description.
 
-    ``last_seq`` is the sequence of the answer's last message, None where the server did not say.
+    ``last_seq`` is the sequence of the reply's last message, None if the server did not send it.
     """
 
     code: int
@@ -74,15 +76,15 @@ class Status(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a block of bytes held.
+    """The contents of a block of bytes.
 
     Attributes:
         messages: the complete messages, in the order of their frames.
-        previous: for each message the sequence of the one sent before it in this answer, 0 for
-            the first: the chain by which a lost frame is noticed.
-        status: the end of the answer, where the block holds it.
-        others: protocol operations that do not belong to the answer (PING, INFO, ...).
-        consumed: how many bytes of the block these were.
+        previous: for each message, the sequence of the message sent before it in this reply, 0 for
+            the first. A break in this chain means that a frame was lost.
+        status: the end of the reply, if the block contains it.
+        others: protocol operations that do not belong to the reply (PING, INFO, ...).
+        consumed: number of bytes of the block that were decoded.
     """
 
     messages: Messages
@@ -92,39 +94,35 @@ class Decoded:
     consumed: int
 
 
-class _Irregular(Exception):
-    """The block is not what the fast decoder expects: the careful one reads it, or refuses it."""
-
-
 def marker(inbox: str, sid: str) -> bytes:
-    """The bytes with which every frame to ``inbox`` begins."""
+    """Return the bytes with which every frame to ``inbox`` begins."""
     return f"HMSG {inbox} {sid} ".encode()
 
 
 def decode(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
     """Decode the complete frames at the start of ``data``.
 
-    A mirror with ``mirror_direct`` answers direct gets for the stream that it mirrors, and it may
-    filter, transform or expire messages (ADR-31). Its messages are never decoded.
+    A mirror with ``mirror_direct`` replies to direct gets for the stream that it mirrors, and it
+    may filter, transform or expire messages (ADR-31). Its messages are never decoded.
 
     Args:
-        data: received bytes, beginning where an operation begins.
-        mark: `marker` of the inbox of the answer.
+        data: received bytes, starting at the start of an operation.
+        mark: `marker` of the inbox of the reply.
         stream: name of the requested stream.
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
 
     Raises:
-        OtherStreamError: another stream gave the answer.
+        OtherStreamError: the reply came from another stream.
         ProtocolError: the bytes are not what a NATS server sends.
     """
     try:
         return _decode_fast(data, mark, stream, fields)
-    except (_Irregular, ProtocolError, IndexError):
-        return decode_carefully(data, mark, stream, fields)
+    except (IrregularBlockError, ProtocolError, IndexError):
+        return decode_sequentially(data, mark, stream, fields)
 
 
-def decode_carefully(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
-    """`decode`, one operation after the other."""
+def decode_sequentially(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
+    """Decode as `decode` does, one operation after the other."""
     events, consumed = parse(data)
     inbox = mark.split()[1]
     found: list[Message] = []
@@ -146,20 +144,20 @@ def decode_carefully(data: bytes, mark: bytes, stream: bytes, fields: frozenset[
         require_stream(values[_STREAM], stream)
         own = _own_headers(event.header)
         time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
-        seq = sequence(values[_SEQUENCE])
+        seq = parse_sequence(values[_SEQUENCE])
         found.append(Message(seq, values[_SUBJECT], time, own, event.payload))
-        previous.append(sequence(values[_LAST]))
+        previous.append(parse_sequence(values[_LAST]))
     return Decoded(
         from_messages(found, fields), np.array(previous, np.int64), status, others, consumed
     )
 
 
 def _server_headers(header: bytes) -> list[bytes] | None:
-    """The values of the six last headers; None where they are not the server's: a status frame.
+    """Return the values of the last six headers; None if they are not the server's (a status).
 
-    The server drops two bytes at the end of the message's own headers, taking them for the blank
-    line, and writes on. It stores blocks that do not end in one too, and then the first of its
-    headers stands in the midst of a line.
+    The server removes two bytes at the end of the message's own headers, assuming that they are the
+    blank line, and appends its headers. It also stores header blocks that do not end in a blank
+    line; the first of the server's headers is then in the middle of a line.
     """
     lines = header.split(CRLF)[-_COUNT - 2 : -2]
     if len(lines) < _COUNT:
@@ -181,27 +179,21 @@ def _own_headers(header: bytes) -> bytes:
 
 
 def _status(header: bytes) -> Status:
-    code, words = header_status(header)
-    if not code or header.count(CRLF) > _COUNT:  # that is a message's, and not as it should be
+    code, description = header_status(header)
+    if not code or header.count(CRLF) > _COUNT:  # a message with malformed server headers
         raise ProtocolError(f"neither a message nor a status: {header[:200]!r}")
     _, found, rest = header.rpartition(b"Nats-Last-Sequence: ")
-    return Status(code, words, sequence(rest.split(b"\r\n", 1)[0]) if found else None)
+    last_seq = parse_sequence(rest.split(b"\r\n", 1)[0]) if found else None
+    return Status(code, description, last_seq)
 
 
-def require_stream(answering: bytes, requested: bytes) -> None:
-    """Raise ``OtherStreamError`` if another stream answered than the requested one."""
-    if answering != requested:
+def require_stream(replying: bytes, requested: bytes) -> None:
+    """Raise ``OtherStreamError`` if the reply came from another stream than the requested one."""
+    if replying != requested:
         raise OtherStreamError(
-            f"stream {text(answering)} answered a direct get of stream {text(requested)}: it is a "
+            f"stream {text(replying)} replied to a direct get of stream {text(requested)}: it is a "
             "mirror with mirror_direct, which may lack, rename or expire messages"
         )
-
-
-def sequence(digits: bytes) -> int:
-    """A stream sequence out of its digits. Raises ``ProtocolError`` for anything else."""
-    if digits.isdigit() and len(digits) <= 19 and int(digits) < 1 << 63:
-        return int(digits)
-    raise ProtocolError(f"not a sequence: {digits[:80]!r}")
 
 
 def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
@@ -210,7 +202,7 @@ def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]
     if len(segments) == 1:
         return Decoded(from_messages([], fields), np.zeros(0, np.int64), None, others, before)
     if before != len(segments[0]):
-        raise _Irregular
+        raise IrregularBlockError
 
     lengths = np.fromiter(map(len, segments), np.int64, len(segments))
     ends = np.cumsum(lengths + len(mark)) - len(mark)
@@ -240,7 +232,10 @@ def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]
 
 
 def _sizes(segment: bytes) -> tuple[int, int, int] | None:
-    """Where a frame's first line ends, its header bytes and total; None while the line is cut."""
+    """Return the end of a frame's first line, its header bytes and total bytes.
+
+    Returns None if the line is not complete.
+    """
     eol = segment.find(b"\r\n")
     if eol < 0:
         return None
@@ -248,41 +243,91 @@ def _sizes(segment: bytes) -> tuple[int, int, int] | None:
         header_size, total = segment[:eol].split()
         return eol + 2, int(header_size), int(total)
     except ValueError:
-        raise _Irregular from None
+        raise IrregularBlockError from None
 
 
 def _frame_length(segment: bytes) -> int | None:
-    """Bytes from behind the marker to behind the frame's line end; None while its line is cut."""
+    """Return the bytes from the end of the marker to the end of the frame.
+
+    Returns None if the frame's first line is not complete.
+    """
     sizes = _sizes(segment)
     return sizes and sizes[0] + sizes[2] + 2
 
 
 def _header_alone(segment: bytes) -> bytes:
-    """The header block of a whole frame without payload, as a status frame is; else nothing."""
+    """Return the header block of a complete frame without payload (a status), else ``b""``."""
     sizes = _sizes(segment)
     if sizes is None or sizes[1] != sizes[2] or sizes[0] + sizes[2] + 2 != len(segment):
         return b""
     return segment[sizes[0] : sizes[0] + sizes[1]]
 
 
+class _Frames(NamedTuple):
+    """Positions within a block, one element (or row) per message frame.
+
+    Attributes:
+        head: start of the header block.
+        body: start of the payload.
+        line_starts: starts of the server's six header lines.
+        line_ends: end of the message's own headers, then the ends of the server's six lines.
+    """
+
+    head: Int64s
+    body: Int64s
+    line_starts: Int64s
+    line_ends: Int64s
+
+    def value(self, which: int) -> tuple[Int64s, Int64s]:
+        """Return the start and end of the value of one of `SERVER_HEADERS`."""
+        start = self.line_starts[:, which] + len(SERVER_HEADERS[which])
+        return start, self.line_ends[:, which + 1]
+
+
 def _columns(
     data: bytes, starts: Int64s, ends: Int64s, stream: bytes, fields: frozenset[str]
 ) -> tuple[Messages, Int64s]:
-    """Columns of the message frames that lie in ``starts``..``ends`` of ``data``."""
+    """Return the columns of the message frames in ``starts``..``ends`` of ``data``."""
     count = len(starts)
     if not count:
         return from_messages([], fields), np.zeros(0, np.int64)
+    spans = Spans(data, count)
+    frames = _locate(data, starts, ends, spans)
+    # Any other name is a mirror's, or the message's own headers continue into the server's.
+    streams = spans.binary(*frames.value(_STREAM))
+    if not pc.all(pc.equal(streams, pa.scalar(stream, pa.binary()))).as_py():
+        raise IrregularBlockError
+
+    columns: dict[str, pa.Array] = {}
+    if "subject" in fields:
+        columns["subject"] = spans.strings(*frames.value(_SUBJECT))
+    if "content" in fields:
+        columns["content"] = spans.binary(frames.body, ends - 2)
+    if "headers" in fields:
+        head, own_end = frames.head, frames.line_ends[:, 0]
+        own = np.flatnonzero(own_end != head + len(HEADER_VERSION))
+        blocks = ((i, data[head[i] : own_end[i]]) for i in own.tolist())
+        columns["headers"] = headers_array(count, blocks)
+    if "timestamp" in fields:
+        columns["timestamp"] = spans.times(*frames.value(_TIME))
+    return (
+        Messages(spans.integers(*frames.value(_SEQUENCE)), columns),
+        spans.integers(*frames.value(_LAST)),
+    )
+
+
+def _locate(data: bytes, starts: Int64s, ends: Int64s, spans: Spans) -> _Frames:
+    """Locate the parts of the message frames and check their lengths and header names."""
     octets = np.frombuffer(data, np.uint8)
     line_ends = np.flatnonzero(octets == CR)
     first_line = np.searchsorted(line_ends, starts)
     head = line_ends[first_line] + 2
     space = _spaces(octets, starts, line_ends[first_line])
 
-    spans = _Spans(data, count)
     header_size = spans.integers(starts, space)
     total = spans.integers(space + 1, head - 2)
     body = head + header_size
-    # The blank line's end closes the header block; the six lines before it are the server's.
+    # The end of the blank line ends the header block; the six lines before it are the server's.
     blank = np.searchsorted(line_ends, body - 2)
     if (
         (head + total + 2 != ends).any()
@@ -292,43 +337,20 @@ def _columns(
         or (blank - first_line < _COUNT + 2).any()
         or (line_ends[np.minimum(blank, len(line_ends) - 1)] != body - 2).any()
     ):
-        raise _Irregular
+        raise IrregularBlockError
     lines = line_ends[(blank - _COUNT - 1)[:, None] + np.arange(_COUNT + 1)]
     if (octets[lines[:, 0] + 1] != LF).any():
-        raise _Irregular
-    begin = lines[:, :-1] + 2
-    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+        raise IrregularBlockError
+    line_starts = lines[:, :-1] + 2
+    eight_bytes_at = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
     for column, probe in enumerate(_PROBES):
-        if (words[begin[:, column]] != probe).any():
-            raise _Irregular
-
-    def value(which: int) -> tuple[Int64s, Int64s]:
-        return begin[:, which] + len(SERVER_HEADERS[which]), lines[:, which + 1]
-
-    # Any other name is a mirror's, or that of a message whose own headers run on into the server's.
-    if not pc.all(pc.equal(spans.binary(*value(_STREAM)), pa.scalar(stream, pa.binary()))).as_py():
-        raise _Irregular
-
-    columns: dict[str, pa.Array] = {}
-    if "subject" in fields:
-        columns["subject"] = spans.strings(*value(_SUBJECT))
-    if "content" in fields:
-        columns["content"] = spans.binary(body, ends - 2)
-    if "headers" in fields:
-        own = np.flatnonzero(lines[:, 0] != head + len(HEADER_VERSION))
-        columns["headers"] = headers_array(
-            count, ((i, data[head[i] : lines[i, 0]]) for i in own.tolist())
-        )
-    if "timestamp" in fields:
-        columns["timestamp"] = spans.times(*value(_TIME))
-    return (
-        Messages(spans.integers(*value(_SEQUENCE)), columns),
-        spans.integers(*value(_LAST)),
-    )
+        if (eight_bytes_at[line_starts[:, column]] != probe).any():
+            raise IrregularBlockError
+    return _Frames(head, body, line_starts, lines)
 
 
 def _spaces(octets: npt.NDArray[np.uint8], starts: Int64s, line_ends: Int64s) -> Int64s:
-    """Where the space of each ``<header bytes> <total bytes>`` stands."""
+    """Return the position of the space in each ``<header bytes> <total bytes>``."""
     space = starts + 1
     for _ in range(10):
         wrong = octets[space] != SPACE
@@ -336,53 +358,5 @@ def _spaces(octets: npt.NDArray[np.uint8], starts: Int64s, line_ends: Int64s) ->
             break
         space = space + wrong
     if (space >= line_ends).any():
-        raise _Irregular
+        raise IrregularBlockError
     return space
-
-
-class _Spans:
-    """Columns cut out of one buffer: an Arrow array laid over it, its values picked by ``take``."""
-
-    def __init__(self, data: bytes, count: int) -> None:
-        self._buffer = pa.py_buffer(data)
-        self._size = len(data)
-        self._picks = pa.array(np.arange(0, 2 * count, 2))
-        self._count = count
-
-    def binary(self, starts: Int64s, ends: Int64s) -> pa.Array:
-        """The spans as they are: every second value of an array of values and what lies between."""
-        if (ends < starts).any():
-            raise _Irregular
-        bounds = np.empty(2 * self._count + 1, np.int32)
-        bounds[:-1:2] = starts
-        bounds[1::2] = ends
-        bounds[-1] = self._size
-        overlay = pa.Array.from_buffers(
-            pa.binary(), 2 * self._count, [None, pa.py_buffer(bounds), self._buffer]
-        )
-        return overlay.take(self._picks)
-
-    def strings(self, starts: Int64s, ends: Int64s) -> pa.Array:
-        raw = self.binary(starts, ends)
-        try:
-            return raw.cast(pa.string())
-        except pa.ArrowInvalid:
-            return pa.array([text(value) for value in raw.to_pylist()], pa.string())
-
-    def integers(self, starts: Int64s, ends: Int64s) -> Int64s:
-        try:
-            numbers = self.binary(starts, ends).view(pa.string()).cast(pa.int64())
-        except pa.ArrowInvalid:
-            raise _Irregular from None
-        values: Int64s = numbers.to_numpy(zero_copy_only=False)
-        if (values < 0).any():
-            raise _Irregular
-        return values
-
-    def times(self, starts: Int64s, ends: Int64s) -> pa.Array:
-        """RFC 3339 times in UTC: the closing ``Z`` is checked by being the only thing left out."""
-        try:
-            nanos = self.binary(starts, ends - 1).view(pa.string()).cast(pa.timestamp("ns"))
-        except pa.ArrowInvalid:
-            raise _Irregular from None
-        return nanos.cast(pa.timestamp("us"), safe=False).view(TIMESTAMP_TYPE)

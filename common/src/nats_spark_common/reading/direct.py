@@ -1,7 +1,8 @@
-"""Reading a range through direct get batches (ADR-31): no consumer, any replica answers.
+"""Reads a range through direct get batches (ADR-31): no consumer, any replica replies.
 
-The server puts an answer into its outbound queue at once and has no flow control, so an answer is
-bounded (``nats.fetch.bytes``), and only one is under way while the rows before it are consumed.
+The server puts a whole reply into its outbound queue at once, without flow control. Therefore each
+reply is bounded (``nats.fetch.bytes``), and only one is in flight while the rows before it are
+consumed.
 """
 
 from __future__ import annotations
@@ -29,49 +30,52 @@ def read(
     span: StreamRange,
     cursor: int,
     fields: frozenset[str],
-    patience: float,
+    first_timeout: float,
 ) -> Iterator[Messages]:
-    """As `reading.Fetch`.
+    """Read as `range_reader.Fetch` describes.
 
-    Ends when the range is covered or the answering replica knows no more messages, which does not
+    Ends when the range is covered or the replying replica has no more messages. The latter does not
     prove that there are none.
 
     Raises:
-        JetStreamUnavailableError: nobody answers for the stream.
-        OtherStreamError: a mirror answers for the stream; the connection cannot be used any more.
-        ProtocolError: a message of the answer was lost on its way; what was yielded stands.
+        JetStreamUnavailableError: no server replies for the stream.
+        OtherStreamError: a mirror replied for the stream; the connection cannot be used any more.
+        ProtocolError: a message of the reply was lost in transit; the messages yielded before are
+            complete.
         TimeoutExpiredError, ConnectError: as `Connection.block`.
     """
     subject = f"{api_prefix(settings)}.DIRECT.GET.{span.stream}"
     connection.busy = True
-    mark = _ask(connection, settings, span, cursor, subject)
-    answered = 0  # sequence of the answer's last message so far
+    mark = _request(connection, settings, span, cursor, subject)
+    received = 0  # sequence of the last message received of the reply
     while True:
-        wait = settings.request_timeout if answered else patience
-        block = connection.block(time.monotonic() + wait, subject)
+        timeout = settings.request_timeout if received else first_timeout
+        block = connection.block(time.monotonic() + timeout, subject)
         decoded = decode(block, mark, span.stream.encode(), fields)
         connection.consume(decoded.consumed)
         for event in decoded.others:
             connection.handle(event)
-        messages, lost = _unbroken(decoded, answered)
+        messages, lost = _unbroken(decoded, received)
         if len(messages):
-            answered = int(messages.seqs[-1])
-            cursor = answered + 1
+            received = int(messages.seqs[-1])
+            cursor = received + 1
         if decoded.status is not None and not lost:
             _check_end(decoded.status, subject)
-            if not answered or cursor > span.last:
+            if not received or cursor > span.last:
                 connection.busy = False
                 yield messages
                 return
-            # The next answer travels while these rows are consumed.
-            mark, answered = _ask(connection, settings, span, cursor, subject), 0
+            # The next reply is in flight while these rows are consumed.
+            mark, received = _request(connection, settings, span, cursor, subject), 0
         if len(messages):
             yield messages
         if lost:
-            raise ProtocolError(f"stream {span.stream}: what follows sequence {cursor - 1} is lost")
+            raise ProtocolError(
+                f"stream {span.stream}: messages after sequence {cursor - 1} were lost in transit"
+            )
 
 
-def _ask(
+def _request(
     connection: Connection, settings: NatsSettings, span: StreamRange, cursor: int, subject: str
 ) -> bytes:
     request: dict[str, int | str] = {
@@ -81,17 +85,17 @@ def _ask(
     }
     if span.filters:
         request["next_by_subj"] = span.filters[0]
-    return marker(connection.ask(subject, encode(request)), connection.sid)
+    return marker(connection.send_request(subject, encode(request)), connection.sid)
 
 
-def _unbroken(decoded: Decoded, answered: int) -> tuple[Messages, bool]:
-    """The messages up to the first break of the chain, and whether it is broken.
+def _unbroken(decoded: Decoded, received: int) -> tuple[Messages, bool]:
+    """Return the messages up to the first break of the chain, and whether it is broken.
 
-    Each message names the one sent before it. Between servers a route can go down in the middle
-    of an answer and take some messages with it.
+    Each message contains the sequence of the message sent before it. If a route between servers
+    goes down during a reply, some messages of it are lost.
     """
     messages = decoded.messages
-    before = np.concatenate(([answered], messages.seqs[:-1]))
+    before = np.concatenate(([received], messages.seqs[:-1]))
     breaks = np.flatnonzero(decoded.previous != before)
     if not len(messages) or not len(breaks):
         return messages, False
@@ -99,10 +103,10 @@ def _unbroken(decoded: Decoded, answered: int) -> tuple[Messages, bool]:
 
 
 def _check_end(status: Status, subject: str) -> None:
-    """Raise where the answer ended otherwise than with its batch or for want of messages."""
+    """Raise unless the reply ended with its batch or because there are no more messages."""
     if status.code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
-            f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
+            f"no server replies to {subject}: the stream does not exist, has allow_direct off, "
             "or its server is not ready"
         )
     if status.code not in (END_OF_BATCH, NOT_FOUND):

@@ -1,13 +1,13 @@
-"""Reading a range of a stream in a task, exactly: every stored message once, or an error.
+"""Reads a range of a stream in a task, exactly: every stored message once, or an error.
 
-`direct` and `ordered` fetch; this module ensures what must hold for both. The position in
-the range is the only state: after any failure the read goes on behind the last message that was
-yielded, over a new connection. An answer that ends early proves nothing, because the replica that
-gave it may lag; only the stream's leader says that no more messages are there. And where messages
-are missing, the stream's first sequence tells a deletion in its midst from the loss of its head.
+`direct` and `ordered` fetch; this module ensures what must hold for both. The position in the range
+is the only state. After any failure the read resumes after the last message that was yielded, over
+a new connection. A reply that ends early does not prove that there are no more messages, because
+the replica that sent it may lag; only the stream's leader can confirm it. If messages are missing,
+the stream's first sequence distinguishes messages deleted inside the stream from a removed head.
 
-Mirrors of a stream may answer direct gets for it (ADR-31), and a replica that hangs gets them and
-does not answer. Then the range is read from the stream itself, through a consumer, or from its
+Mirrors of a stream may reply to direct gets for it (ADR-31), and a replica that hangs receives them
+and does not reply. The range is then read from the stream itself, through a consumer, or from its
 leader if it is a work queue.
 """
 
@@ -44,15 +44,15 @@ class Fetch(Protocol):
         span: StreamRange,
         cursor: int,
         fields: frozenset[str],
-        patience: float,
+        first_timeout: float,
         /,
     ) -> Iterator[Messages]:
-        """Yield the messages from ``cursor`` up, in order, perhaps some past the range's end.
+        """Yield the messages from ``cursor`` up, in order; some may be past the range's end.
 
         Args:
             fields: the columns to decode, of `MESSAGE_COLUMNS`.
-            patience: seconds in which an answer begins; once it has, each block has
-                ``nats.request.timeout``.
+            first_timeout: seconds to wait for the start of a reply; each later block of it may
+                take ``nats.request.timeout``.
         """
 
 
@@ -61,54 +61,54 @@ def read_range(
     span: StreamRange,
     fields: frozenset[str],
     *,
-    tell_loss: bool = True,
+    check_loss: bool = True,
 ) -> Iterator[Messages]:
     """Yield the messages of a range in sequence order, in blocks of about a megabyte.
 
     Args:
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
-        tell_loss: whether messages that left the stream's head are loss; not so for a caller who
-            knows by sequence what must be there.
+        check_loss: whether messages removed from the stream's head count as data loss. False for a
+            caller that knows which sequences must be stored.
 
     Raises:
         DataLossError: messages of the range were removed from the stream's head before they were
             read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
-    reader = _RangeReader(settings, span, fields, tell_loss)
-    what = f"stream {span.stream} to {span.last}"
+    reader = _RangeReader(settings, span, fields, check_loss)
+    what = f"reading stream {span.stream} to sequence {span.last}"
     yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)
 
 
-#: Direct gets that lack a stored message before the range is read through a consumer: a replica
-#: catches up in a moment, and a mirror that has removed the message never does.
+#: Direct gets that may lack a stored message before the range is read through a consumer. A replica
+#: catches up within moments; a mirror that has removed the message never does.
 _MAX_LAGS = 1
 
 
 class _Lagging(TimeoutExpiredError):
-    """The replica that answers does not have yet what the leader has."""
+    """The replying replica lacks a message that the leader has."""
 
 
 class _RangeReader:
-    """The position in a range; survives the connections that it is read over."""
+    """Reads a range and holds the position in it, over one connection after the other."""
 
     def __init__(
-        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str], tell_loss: bool
+        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str], check_loss: bool
     ) -> None:
         self.cursor = span.first
-        self._tell_loss = tell_loss
+        self._checks_loss = check_loss
         self._also: tuple[str, ...] = ()
         self._settings = settings
         self._span = span
         self._fields = fields
-        self._directly = span.direct  # while no mirror is known to answer for the stream
+        self._direct_allowed = span.direct  # until a mirror replies for the stream
         self._fetch: Fetch = direct.read if span.direct else ordered.read
         self._lags = 0
-        self._patience = retry.Patience(settings)
-        self._unanswered = 0  # attempts in a row
+        self._timeout = retry.AdaptiveTimeout(settings)
+        self._unanswered = 0  # consecutive attempts
 
     def read(self) -> Iterator[Messages]:
-        """`run` over connections of the pool, from the stream itself if a mirror answers for it."""
+        """Call `run` over connections of the pool, without direct gets if a mirror replies."""
         while True:
             try:
                 with connection(self._settings, self._also) as link:
@@ -117,15 +117,15 @@ class _RangeReader:
                 return
             except OtherStreamError as error:
                 _log.info("%s; reading through a consumer", error)
-                self._fetch, self._directly = ordered.read, False
+                self._fetch, self._direct_allowed = ordered.read, False
             except _Lagging:
                 raise
             except TimeoutExpiredError:
                 self._unanswered += 1
-                # A hanging replica may be asked again, and so may a hanging leader: in turns.
+                # The replica may hang, and so may the leader: alternate between them.
                 if self._fetch is direct.read:
                     self._fetch = ordered.read
-                elif self._directly:
+                elif self._direct_allowed:
                     self._fetch = direct.read
                 raise
             except ServerError as error:
@@ -139,8 +139,8 @@ class _RangeReader:
         span = self._span
         while self.cursor <= span.last:
             start = self.cursor
-            patience = self._seconds()
-            for messages in self._fetch(link, self._settings, span, start, self._fields, patience):
+            timeout = self._seconds()
+            for messages in self._fetch(link, self._settings, span, start, self._fields, timeout):
                 self._unanswered = 0
                 wanted = messages.between(self.cursor, span.last)
                 self._check_gap(messages)
@@ -153,22 +153,22 @@ class _RangeReader:
                 if following is not None and following <= span.last:
                     self._lags += 1
                     if self._lags > _MAX_LAGS and self._fetch is direct.read:
-                        # A mirror may lack the message for good.
-                        self._fetch, self._directly = ordered.read, False
+                        # A mirror may lack the message permanently.
+                        self._fetch, self._direct_allowed = ordered.read, False
                     raise _Lagging(
-                        f"stream {span.stream}: the answering replica lacks message {following}"
+                        f"stream {span.stream}: the replying replica lacks message {following}"
                     )
                 self._check_loss(link, self.cursor, span.last)
                 self.cursor = span.last + 1
         self._check_recreated(link)
 
     def _check_gap(self, messages: Messages) -> None:
-        """Where sequences are missing before or among the messages: were they lost?"""
-        if not len(messages) or not self._tell_loss:
+        """Check for data loss if sequences are missing before or among the messages."""
+        if not len(messages) or not self._checks_loss:
             return
         seqs = messages.seqs
         last = min(int(seqs[-1]), self._span.last)
-        if self._span.filters:  # gaps among the matches are the rule; only the head can tell
+        if self._span.filters:  # matches have gaps; only the head can show a loss
             first_missing, present = self.cursor, int(seqs[0])
         else:
             expected = np.arange(self.cursor, self.cursor + len(seqs))
@@ -177,12 +177,12 @@ class _RangeReader:
                 return
             first_missing, present = int(expected[moved[0]]), int(seqs[moved[0]])
         if first_missing < present and first_missing <= last:
-            # A connection of its own: this one may be carrying the next answer.
+            # A separate connection: the next reply may be in flight on this one.
             with connection(self._settings) as link:
                 self._check_loss(link, first_missing, min(present, last + 1) - 1)
 
     def _check_loss(self, link: Connection, first: int, last: int) -> None:
-        if not self._tell_loss:
+        if not self._checks_loss:
             return
         info = self._stream_info(link)
         lost = lost_messages(info, first, last)
@@ -204,10 +204,10 @@ class _RangeReader:
         return request(link, self._settings, call, body, self._seconds())
 
     def _seconds(self) -> float:
-        return self._patience.seconds(self._unanswered)
+        return self._timeout.seconds(self._unanswered)
 
     def _next_stored(self, link: Connection) -> int | None:
-        """The leader's first message from the position on that the filters take."""
+        """Return the leader's first sequence at or after the position that matches the filters."""
         call = f"STREAM.MSG.GET.{self._span.stream}"
         found = []
         for each in self._span.filters or (">",):

@@ -1,4 +1,4 @@
-"""Reading single messages by sequence, many requests in flight: for sequences far apart.
+"""Reads single messages by sequence, with many requests in flight: for sequences far apart.
 
 Source: ADR-31 (direct get), NATS docs "JetStream wire API Reference" (``STREAM.MSG.GET``).
 """
@@ -14,17 +14,17 @@ from ..errors import JetStreamUnavailableError, OtherStreamError, ProtocolError,
 from ..jetstream.api import NO_RESPONDERS, api_prefix, is_no_message, parse_json
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..protocol.operations import CRLF, Msg, header_status, parse, pub
+from ..protocol.operations import CRLF, Msg, header_status, parse, parse_sequence, pub
 from ..protocol.timestamps import rfc3339_to_ns
 from ..rows.messages import Message, Messages, from_messages
-from .decode import require_stream, sequence
+from .decode import require_stream
 
 _NOT_FOUND = 404
 
-#: Requests in flight: enough to keep the server busy, and few enough that their answers make no
-#: more than ``nats.fetch.bytes`` at the largest size seen: it cuts off who is slow to read.
+#: Requests in flight: enough to keep the server busy, and few enough that their replies are at most
+#: ``nats.fetch.bytes`` at the largest size seen. The server disconnects a client that reads slowly.
 _FIRST_WINDOW, _LARGEST_WINDOW = 4, 1_000
-#: The server's headers of an answer, in their order behind the message's own.
+#: The server's headers of a reply, in their order after the message's own.
 _HEADERS = (b"Nats-Stream: ", b"Nats-Subject: ", b"Nats-Sequence: ", b"Nats-Time-Stamp: ")
 
 
@@ -35,28 +35,28 @@ def read_singly(
     seqs: Sequence[int],
     direct: bool,
     fields: frozenset[str],
-    patience: float,
+    first_timeout: float,
 ) -> Iterator[Messages]:
     """Yield those of the messages that are stored, in blocks, each in the order of ``seqs``.
 
     Args:
         seqs: ascending.
-        direct: any replica or mirror answers, which may lack messages (a mirror's message is not
-            yielded); otherwise the stream's leader answers, and what it does not find is not
-            stored.
+        direct: any replica or mirror replies, which may lack messages (a mirror's message is not
+            yielded). If false, the stream's leader replies, and a message that it does not find is
+            not stored.
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
-        patience: seconds in which an answer begins.
+        first_timeout: seconds to wait for the first bytes of the first replies.
 
     Raises:
-        JetStreamUnavailableError: nobody answers for the stream.
-        ServerError: the server refuses, in its words.
+        JetStreamUnavailableError: no server replies for the stream.
+        ServerError: the server rejects a request; the message is the server's.
         TimeoutExpiredError, ConnectError, ProtocolError: as `Connection.block`.
     """
     call = "DIRECT.GET" if direct else "STREAM.MSG.GET"
     subject = f"{api_prefix(settings)}.{call}.{stream}"
     read = _direct_message if direct else _leaders_message
     link.busy = True
-    start, size, largest = 0, _FIRST_WINDOW, 1
+    start, size, largest, timeout = 0, _FIRST_WINDOW, 1, first_timeout
     while start < len(seqs):
         window = seqs[start : start + size]
         start += len(window)
@@ -67,72 +67,72 @@ def read_singly(
                 for i, seq in enumerate(window)
             )
         )
-        answers = _answers(link, subject, first, len(window), patience)
-        patience = settings.request_timeout
-        largest = max(largest, *(len(each.header) + len(each.payload) for each in answers))
+        replies = _receive(link, subject, first, len(window), timeout)
+        timeout = settings.request_timeout
+        largest = max(largest, *(len(each.header) + len(each.payload) for each in replies))
         size = max(1, min(4 * size, _LARGEST_WINDOW, settings.fetch_bytes // largest))
-        found = [m for m in (read(answer, subject) for answer in answers) if m is not None]
+        found = [m for m in (read(reply, subject) for reply in replies) if m is not None]
         if found:
             yield from_messages(found, fields)
     link.busy = False
 
 
-def _answers(link: Connection, subject: str, first: int, count: int, patience: float) -> list[Msg]:
-    """The answers to requests ``first`` on, in the order of the requests."""
-    answers: dict[int, Msg] = {}
+def _receive(link: Connection, subject: str, first: int, count: int, timeout: float) -> list[Msg]:
+    """Return the replies to requests ``first`` and up, in the order of the requests."""
+    replies: dict[int, Msg] = {}
     before = f"{link.inbox}.".encode()
-    while len(answers) < count:
-        events, consumed = parse(link.arrived(time.monotonic() + patience, subject))
+    while len(replies) < count:
+        events, consumed = parse(link.arrived(time.monotonic() + timeout, subject))
         link.consume(consumed)
         for event in events:
             if not isinstance(event, Msg):
                 link.handle(event)
                 continue
-            to = event.subject.removeprefix(before)  # of an abandoned request, perhaps
+            to = event.subject.removeprefix(before)  # may be of an abandoned request
             number = int(to) if to.isdigit() else -1
             if first <= number < first + count:
-                answers[number] = event
-    return [answers[number] for number in sorted(answers)]
+                replies[number] = event
+    return [replies[number] for number in sorted(replies)]
 
 
-def _direct_message(answer: Msg, subject: str) -> Message | None:
-    # The server's headers come first in the question: old servers store a status line as well.
-    lines = answer.header.split(CRLF)[-len(_HEADERS) - 2 : -2]
-    _, found, answering = lines[0].rpartition(_HEADERS[0]) if lines else (b"", b"", b"")
+def _direct_message(reply: Msg, subject: str) -> Message | None:
+    # Look for the server's headers first: on old servers a stored message may have a status line.
+    lines = reply.header.split(CRLF)[-len(_HEADERS) - 2 : -2]
+    _, found, replying = lines[0].rpartition(_HEADERS[0]) if lines else (b"", b"", b"")
     rest = list(zip(lines[1:], _HEADERS[1:], strict=False))
     complete = found and len(rest) == len(_HEADERS) - 1
     if not complete or not all(line.startswith(header) for line, header in rest):
-        return _no_message(answer, subject)
+        _no_message(reply, subject)
+        return None
     try:
-        require_stream(answering, subject.rpartition(".")[2].encode())
+        require_stream(replying, subject.rpartition(".")[2].encode())
     except OtherStreamError:
-        return None  # proves nothing, and neither does a replica's "not found": ask the leader
+        return None  # no proof of absence, nor is a replica's "not found": only the leader knows
     name, seq, stored = (line[len(header) :] for line, header in rest)
-    before = answer.header[: answer.header.rindex(_HEADERS[0] + answering + CRLF)]
+    before = reply.header[: reply.header.rindex(_HEADERS[0] + replying + CRLF)]
     time_ns = rfc3339_to_ns(stored.decode("ascii", "replace"))
-    return Message(sequence(seq), name, time_ns, before, answer.payload)
+    return Message(parse_sequence(seq), name, time_ns, before, reply.payload)
 
 
-def _no_message(answer: Msg, subject: str) -> Message | None:
-    """Take an answer without a message for what it says. Raises as `read_singly`."""
-    code, words = header_status(answer.header)
+def _no_message(reply: Msg, subject: str) -> None:
+    """Check that a reply without a message reports "not found". Raises as `read_singly`."""
+    code, description = header_status(reply.header)
     if code == NO_RESPONDERS:
         raise JetStreamUnavailableError(
-            f"nobody answers at {subject}: the stream is gone, has allow_direct off, "
+            f"no server replies to {subject}: the stream does not exist, has allow_direct off, "
             "or its server is not ready"
         )
     if not code:
-        raise ProtocolError(f"{subject}: not an answer to a direct get: {answer.header[:200]!r}")
+        raise ProtocolError(f"{subject}: not a reply to a direct get: {reply.header[:200]!r}")
     if code != _NOT_FOUND:
-        raise ServerError(f"{subject}: {words}", code, 0, words)
-    return None
+        raise ServerError(f"{subject}: {description}", code, 0, description)
 
 
-def _leaders_message(answer: Msg, subject: str) -> Message | None:
-    if answer.header and header_status(answer.header)[0] == NO_RESPONDERS:
-        raise JetStreamUnavailableError(f"nobody answers at {subject}")
+def _leaders_message(reply: Msg, subject: str) -> Message | None:
+    if reply.header and header_status(reply.header)[0] == NO_RESPONDERS:
+        raise JetStreamUnavailableError(f"no server replies to {subject}")
     try:
-        message = parse_json(answer.payload, subject)["message"]
+        message = parse_json(reply.payload, subject)["message"]
         return Message(
             int(message["seq"]),
             str(message["subject"]).encode(),
@@ -145,7 +145,7 @@ def _leaders_message(answer: Msg, subject: str) -> Message | None:
             return None
         raise
     except (KeyError, TypeError, ValueError):
-        raise ProtocolError(f"{subject}: not a stored message: {answer.payload[:200]!r}") from None
+        raise ProtocolError(f"{subject}: not a stored message: {reply.payload[:200]!r}") from None
 
 
 def read_from_leader(
@@ -154,12 +154,12 @@ def read_from_leader(
     span: StreamRange,
     cursor: int,
     fields: frozenset[str],
-    patience: float,
+    first_timeout: float,
 ) -> Iterator[Messages]:
-    """As `reading.Fetch`, one request for each message of a range without filters.
+    """Read as `range_reader.Fetch` describes, with one request for each message.
 
-    For streams that allow no other consumer and whose direct gets another stream answers. Raises
-    as `read_singly`.
+    The range must have no filters. For streams that allow no second consumer and whose direct gets
+    are replied to by another stream. Raises as `read_singly`.
     """
     seqs = range(cursor, span.last + 1)
-    yield from read_singly(connection, settings, span.stream, seqs, False, fields, patience)
+    yield from read_singly(connection, settings, span.stream, seqs, False, fields, first_timeout)

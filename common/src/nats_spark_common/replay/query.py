@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ..errors import DataLossError, NatsSparkError, OptionError
 from ..jetstream.api import StreamInfo
 from ..options.settings import NatsSettings
-from ..planning.admission import Available, Pace, worth_a_batch
+from ..planning.admission import AdaptiveBatchSize, Available, worth_a_batch
 from ..planning.data_loss import lost_messages, recreated, report_loss, truncated, vanished
 from ..planning.ranges import StreamRange
 from .offsets import Offset, StreamOffset
@@ -31,7 +31,7 @@ class Query:
         self._selection = strategy.selection(settings)
         self._streams = StreamStates(settings, self._selection)
         target = settings.target_batch_duration
-        self._pace = Pace(target) if target else None
+        self._pace = AdaptiveBatchSize(target) if target else None
         self._target: dict[str, StreamInfo] | None = None
         self._last_batch = time.monotonic()
         self._position_checked = False

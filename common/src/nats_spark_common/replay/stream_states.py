@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager
 
-from ..closeable import Closing
 from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
 from ..jetstream.api import StreamInfo
 from ..jetstream.control import Control
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 DISCOVERY_INTERVAL = 5.0
 
 
-class StreamStates(Closing):
+class StreamStates(AbstractContextManager["StreamStates"]):
     """The state of the streams of a selection; holds a control connection."""
 
     def __init__(self, settings: NatsSettings, selection: Selection) -> None:
@@ -37,6 +37,9 @@ class StreamStates(Closing):
     def close(self) -> None:
         """Close the connection."""
         self._control.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def require(self) -> dict[str, StreamInfo]:
         """Return the streams, all of which must exist and be readable.

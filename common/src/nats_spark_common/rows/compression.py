@@ -1,4 +1,4 @@
-"""Payload compression: what the publisher compressed, the reader opens."""
+"""Compresses and decompresses payloads."""
 
 from __future__ import annotations
 
@@ -12,126 +12,126 @@ import zstandard
 from ..errors import PayloadError
 from .messages import Messages
 
-#: The largest opened payload in bytes unless ``nats.payload.max.decompressed`` says otherwise.
-MOST_OPENED = 64 << 20
+#: Maximum size of a decompressed payload in bytes: default of ``nats.payload.max.decompressed``.
+MAX_DECOMPRESSED = 64 << 20
 
-#: Compressed bytes that are opened at a time: the densest of them make some 30 MiB.
+#: Bytes decompressed in one step; at the highest ratio they become about 30 MiB.
 _FEED = 1 << 10
 
 
 class _TooLargeError(Exception):
-    """An opened payload has more bytes than allowed."""
+    """A decompressed payload has more bytes than allowed."""
 
 
-def _open_zlib(payload: bytes, most: int) -> bytes:
-    content, rest = _inflated(payload, zlib.MAX_WBITS, most)
+def _decompress_zlib(payload: bytes, limit: int) -> bytes:
+    content, rest = _inflate(payload, zlib.MAX_WBITS, limit)
     if rest:
-        raise zlib.error(f"{len(rest)} bytes follow its end")
+        raise zlib.error(f"trailing bytes: {len(rest)}")
     return content
 
 
-def _open_gzip(payload: bytes, most: int) -> bytes:
-    """All members (RFC 1952, 2.2), which padding with zeros may follow."""
+def _decompress_gzip(payload: bytes, limit: int) -> bytes:
+    """Decompress all members (RFC 1952, 2.2); padding with zeros may follow them."""
     contents: list[bytes] = []
     rest = payload
     while rest:
-        content, rest = _inflated(rest, zlib.MAX_WBITS | 16, most)
+        content, rest = _inflate(rest, zlib.MAX_WBITS | 16, limit)
         contents.append(content)
-        most -= len(content)
+        limit -= len(content)
         rest = rest.lstrip(b"\0")
     return b"".join(contents)
 
 
-def _inflated(payload: bytes, window: int, most: int) -> tuple[bytes, bytes]:
-    """The content of the first stream, and what follows it."""
-    opener = zlib.decompressobj(window)
-    content = opener.decompress(payload, most + 1)
-    if len(content) > most:
+def _inflate(payload: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
+    """Return the content of the first stream, and the bytes that follow it."""
+    decompressor = zlib.decompressobj(window)
+    content = decompressor.decompress(payload, limit + 1)
+    if len(content) > limit:
         raise _TooLargeError
-    if not opener.eof:
+    if not decompressor.eof:
         raise EOFError("it ends too soon")
-    return content, opener.unused_data
+    return content, decompressor.unused_data
 
 
-def _open_zstd(payload: bytes, most: int) -> bytes:
-    """All frames (RFC 8878, 3.1), which need not state their sizes."""
+def _decompress_zstd(payload: bytes, limit: int) -> bytes:
+    """Decompress all frames (RFC 8878, 3.1); their sizes may be missing."""
     contents, size, position = [], 0, 0
     while position < len(payload):
-        opener = zstandard.ZstdDecompressor().decompressobj()
-        while not opener.eof:
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        while not decompressor.eof:
             piece = payload[position : position + _FEED]
             if not piece:
                 raise EOFError("it ends too soon")
-            contents.append(opener.decompress(piece))
+            contents.append(decompressor.decompress(piece))
             position += len(piece)
             size += len(contents[-1])
-            if size > most:
+            if size > limit:
                 raise _TooLargeError
-        position -= len(opener.unused_data)
+        position -= len(decompressor.unused_data)
     return b"".join(contents)
 
 
-_OPEN: dict[str, Callable[[bytes, int], bytes]] = {
-    "zlib": _open_zlib,
-    "gzip": _open_gzip,
-    "zstd": _open_zstd,
+_DECOMPRESS: dict[str, Callable[[bytes, int], bytes]] = {
+    "zlib": _decompress_zlib,
+    "gzip": _decompress_gzip,
+    "zstd": _decompress_zstd,
 }
 _ERRORS = (zlib.error, EOFError, zstandard.ZstdError, _TooLargeError)
 
 
 def decompress(
-    messages: Messages, kind: str, on_error: str, stream: str, most: int = MOST_OPENED
+    messages: Messages, kind: str, on_error: str, stream: str, limit: int = MAX_DECOMPRESSED
 ) -> Messages:
-    """Replace the ``content`` column by what its payloads hold; an empty payload stays empty.
+    """Decompress the payloads of the ``content`` column; an empty payload stays empty.
 
     Args:
         kind: ``none``, ``zlib``, ``gzip`` or ``zstd``.
         on_error: for a payload that is not of that kind, or too large: ``fail``, ``null`` (content
-            is null) or ``raw`` (the payload as it is).
-        most: largest opened payload in bytes.
+            is null) or ``raw`` (the payload unchanged).
+        limit: maximum size of a decompressed payload in bytes.
 
-    Raises ``PayloadError`` that names the stream and sequence, where ``on_error`` is ``fail``.
+    Raises ``PayloadError`` with the stream and sequence if ``on_error`` is ``fail``.
     """
     if kind == "none" or "content" not in messages.columns:
         return messages
-    open_payload = _OPEN[kind]
-    opened: list[bytes | None] = []
+    decompress_one = _DECOMPRESS[kind]
+    contents: list[bytes | None] = []
     for row, payload in enumerate(messages.columns["content"].to_pylist()):
         try:
-            opened.append(open_payload(payload, most) if payload else payload)
+            contents.append(decompress_one(payload, limit) if payload else payload)
         except _ERRORS as error:
             if on_error == "fail":
                 where = f"stream {stream!r}, sequence {messages.seqs[row]}"
-                raise PayloadError(f"{where}: {_words(error, kind, most)}") from error
-            opened.append(payload if on_error == "raw" else None)
-    columns = {**messages.columns, "content": pa.array(opened, pa.binary())}
+                raise PayloadError(f"{where}: {_explain(error, kind, limit)}") from error
+            contents.append(payload if on_error == "raw" else None)
+    columns = {**messages.columns, "content": pa.array(contents, pa.binary())}
     return Messages(messages.seqs, columns)
 
 
-def _words(error: Exception, kind: str, most: int) -> str:
+def _explain(error: Exception, kind: str, limit: int) -> str:
     what = (
-        f"the payload opens to more than nats.payload.max.decompressed={most} bytes: raise it"
+        f"the payload exceeds nats.payload.max.decompressed={limit} bytes: raise it"
         if isinstance(error, _TooLargeError)
         else f"the payload is not {kind} ({error}): check nats.payload.compression"
     )
     return f"{what}, or set nats.payload.on.error to 'raw' or 'null'"
 
 
-_CLOSE: dict[str, Callable[[bytes], bytes]] = {
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "zlib": zlib.compress,
-    "gzip": lambda payload: gzip.compress(payload, mtime=0),  # the same bytes whenever it is made
+    "gzip": lambda payload: gzip.compress(payload, mtime=0),  # the same bytes at any time
     "zstd": lambda payload: zstandard.ZstdCompressor().compress(payload),
 }
 
 
 def compress(payloads: pa.BinaryArray, kind: str) -> pa.BinaryArray:
-    """The payloads as `decompress` opens them; an empty payload stays empty.
+    """Compress the payloads; an empty payload stays empty.
 
     Args:
         kind: ``none``, ``zlib``, ``gzip`` or ``zstd``.
     """
     if kind == "none":
         return payloads
-    close = _CLOSE[kind]
-    closed = [close(payload) if payload else payload for payload in payloads.to_pylist()]
-    return pa.array(closed, pa.binary())
+    compress_one = _COMPRESS[kind]
+    packed = [compress_one(payload) if payload else payload for payload in payloads.to_pylist()]
+    return pa.array(packed, pa.binary())

@@ -1,4 +1,4 @@
-"""A block of stream messages as Arrow columns: what every way of reading produces."""
+"""Blocks of stream messages as Arrow columns, the result of every way of reading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Int64s = npt.NDArray[np.int64]
 HEADERS_TYPE = pa.map_(pa.string(), pa.list_(pa.string()))
 TIMESTAMP_TYPE = pa.timestamp("us", tz="UTC")
 
-#: The columns that differ from message to message; all others are constants of a range.
+#: The columns that differ between messages; all others are constant within a range.
 MESSAGE_COLUMNS = frozenset({"subject", "content", "headers", "timestamp"})
 
 
@@ -27,9 +27,9 @@ class Messages:
 
     Attributes:
         seqs: stream sequences.
-        columns: Arrow arrays by column name, those of `MESSAGE_COLUMNS` that were asked for, each
-            as long as ``seqs``: ``subject`` string, ``content`` binary, ``headers`` `HEADERS_TYPE`,
-            ``timestamp`` `TIMESTAMP_TYPE` (the server's nanoseconds, cut to microseconds).
+        columns: Arrow arrays by column name, the requested ones of `MESSAGE_COLUMNS`, each as long
+            as ``seqs``: ``subject`` string, ``content`` binary, ``headers`` `HEADERS_TYPE`,
+            ``timestamp`` `TIMESTAMP_TYPE` (the server's nanoseconds, truncated to microseconds).
     """
 
     seqs: Int64s
@@ -39,27 +39,27 @@ class Messages:
         return len(self.seqs)
 
     def slice(self, start: int, stop: int) -> Messages:
-        """Rows ``start`` to ``stop`` (exclusive), without copying."""
+        """Return rows ``start`` to ``stop`` (exclusive), without copying."""
         if start == 0 and stop >= len(self):
             return self
         columns = {name: array.slice(start, stop - start) for name, array in self.columns.items()}
         return Messages(self.seqs[start:stop], columns)
 
     def select(self, which: npt.NDArray[np.bool_]) -> Messages:
-        """The rows that a mask picks."""
+        """Return the rows that a mask selects."""
         mask = pa.array(which)
         columns = {name: array.filter(mask) for name, array in self.columns.items()}
         return Messages(self.seqs[which], columns)
 
     def between(self, first: int, last: int) -> Messages:
-        """The messages whose sequences lie in ``first``..``last``, both included."""
+        """Return the messages with sequences ``first``..``last``, both included."""
         start = int(np.searchsorted(self.seqs, first, "left"))
         stop = int(np.searchsorted(self.seqs, last, "right"))
         return self.slice(start, max(start, stop))
 
 
 def merged(parts: Sequence[Messages]) -> Messages:
-    """Blocks with the same columns as one block in ascending sequence order."""
+    """Merge blocks with the same columns into one block in ascending sequence order."""
     seqs = np.concatenate([part.seqs for part in parts])
     order = np.argsort(seqs, kind="stable")
     picks = pa.array(order)
@@ -72,7 +72,7 @@ def merged(parts: Sequence[Messages]) -> Messages:
 
 @dataclass(frozen=True)
 class Message:
-    """One stream message, as the sequential parsers produce it; ``time_ns`` since the epoch."""
+    """One stream message from a sequential parser; ``time_ns`` is since the epoch."""
 
     seq: int
     subject: bytes
@@ -82,7 +82,7 @@ class Message:
 
 
 def from_messages(items: Sequence[Message], fields: frozenset[str]) -> Messages:
-    """Columns out of single messages."""
+    """Return single messages as columns."""
     columns: dict[str, pa.Array] = {}
     if "subject" in fields:
         columns["subject"] = pa.array([text(m.subject) for m in items], pa.string())
@@ -97,14 +97,14 @@ def from_messages(items: Sequence[Message], fields: frozenset[str]) -> Messages:
 
 
 def text(raw: bytes) -> str:
-    """Subjects are UTF-8 by convention, not by force: what is not, is replaced."""
+    """Decode UTF-8; replace other bytes, because servers do not enforce UTF-8 in subjects."""
     return raw.decode("utf-8", "replace")
 
 
 def headers_array(count: int, blocks: Iterable[tuple[int, bytes]]) -> pa.Array:
-    """The ``headers`` column of ``count`` rows.
+    """Return the ``headers`` column of ``count`` rows.
 
-    ``blocks`` gives (row, header block) for the rows that have headers; the others get an empty
+    ``blocks`` yields (row, header block) for the rows that have headers; the others get an empty
     map. A name keeps all its values, in order.
     """
     rows: list[list[tuple[str, list[str]]]] = [[]] * count

@@ -1,7 +1,7 @@
-"""The rows that every flavor gives, as Spark's schema and as Arrow columns.
+"""The rows of every flavor, as Spark's schema and as Arrow columns.
 
-The names are those of the Scala V2 connector. A user schema that names some of the columns is a
-projection: what it leaves out is not decoded.
+The names are those of the Scala V2 connector. A user schema with some of the columns is a
+projection: the other columns are not decoded.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .messages import MESSAGE_COLUMNS, Messages
 
 _HEADERS = MapType(StringType(), ArrayType(StringType()))
 
-#: Column by column: subject, payload, headers; stream, its sequence, the time it was stored;
-#: the rest is known to flavors that read through a consumer and null in the others.
+#: Subject, payload and headers; stream, sequence in it, and the time when the message was stored.
+#: Flavors that read through a consumer fill the remaining columns; in the others they are null.
 SCHEMA = StructType(
     [
         StructField("subject", StringType()),
@@ -51,24 +51,24 @@ _NAMES = {name.lower(): name for name in _TYPES}
 
 
 class Projection:
-    """The columns that a query asked for: which to decode, and rows as Spark wants them.
+    """The columns that a query requests: which to decode, and how to return them to Spark.
 
     Attributes:
-        fields: those of `MESSAGE_COLUMNS` that have to be decoded.
+        fields: the columns to decode, of `MESSAGE_COLUMNS`.
     """
 
     def __init__(self, schema: StructType) -> None:
-        """Raises ``OptionError`` where the schema is no selection of `SCHEMA`'s columns."""
-        # Spark tells names apart without regard to case, and shows them as the user wrote them.
+        """Raise ``OptionError`` if the schema is not a selection of `SCHEMA`'s columns."""
+        # Spark compares names case-insensitively, and shows them as the user wrote them.
         self._columns = [_checked(field) for field in schema]
         self._arrow: pa.Schema = to_arrow_schema(schema, timezone="UTC")
         self.fields = MESSAGE_COLUMNS & set(self._columns)
 
     def batch(self, messages: Messages, constants: dict[str, Any]) -> pa.RecordBatch:
-        """The messages as a record batch; columns that are neither decoded nor constant are null.
+        """Return the messages as a record batch; a column that is not decoded or constant is null.
 
         Args:
-            constants: values that hold for every message, by column name.
+            constants: values that are the same for every message, by column name.
         """
         count = len(messages)
         columns = []
@@ -86,7 +86,7 @@ class Projection:
 
 
 def _checked(field: StructField) -> str:
-    """The column that a field names, which must have its type."""
+    """Return the column of this field's name. Raises ``OptionError`` if the type differs."""
     name = _NAMES.get(field.name.lower())
     if name is None:
         raise OptionError(

@@ -44,7 +44,7 @@ def process_ids(settings: NatsSettings, servers: Iterable[str]) -> dict[str, str
 
 def _collect(link: Connection, wanted: set[str]) -> dict[str, str]:
     link.busy = True
-    inbox = link.ask(_PING, b'{"limit":1}').encode()
+    inbox = link.send_request(_PING, b'{"limit":1}').encode()
     found: dict[str, str] = {}
     deadline = time.monotonic() + _FIRST_ANSWER
     try:

@@ -150,7 +150,7 @@ class StoredRowsFinder:
                 direct = info.reads_direct(link.info.version)
             available = max(first, info.first_seq)
             span = StreamRange(stream, info.created, available, info.last_seq, (), direct)
-            for messages in read_range(self._settings, span, _READ_FIELDS, tell_loss=False):
+            for messages in read_range(self._settings, span, _READ_FIELDS, check_loss=False):
                 count += len(messages)
                 yield self._stored_rows(messages, info.transforms)
         if count < info.last_seq - first + 1:

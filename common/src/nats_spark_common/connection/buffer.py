@@ -1,0 +1,78 @@
+"""The receive buffer of a connection. Pure: bytes in, bytes out."""
+
+from __future__ import annotations
+
+from ..protocol.operations import PONG, frame_length
+
+#: Decoding is fastest if a block fits the cache; below a megabyte, fixed costs become noticeable.
+BLOCK_BYTES = 1 << 21
+
+#: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
+_LONGEST_LINE = 1 << 13
+
+#: The end of every status frame: the headers' blank line, then the line end of an empty payload.
+_STATUS_END = b"\r\n\r\n\r\n"
+
+
+class ReceiveBuffer:
+    """Received bytes that are not consumed; starts at the start of an operation.
+
+    Attributes:
+        filled: number of received bytes.
+    """
+
+    def __init__(self) -> None:
+        self.filled = 0
+        self._bytes = bytearray(BLOCK_BYTES)
+        self._needed = 0  # length of the message that the buffer starts with, if known
+
+    @property
+    def size(self) -> int:
+        """Capacity in bytes."""
+        return len(self._bytes)
+
+    @property
+    def full(self) -> bool:
+        return self.filled == len(self._bytes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the message that the buffer starts with has arrived."""
+        return self.filled >= self._needed
+
+    @property
+    def ends_with_status(self) -> bool:
+        return self._bytes.endswith(_STATUS_END, 0, self.filled)
+
+    def content(self) -> bytes:
+        """Return a copy of the received bytes."""
+        return bytes(memoryview(self._bytes)[: self.filled])
+
+    def free(self) -> memoryview:
+        """Return the unused part; add the number of bytes written to it to ``filled``."""
+        return memoryview(self._bytes)[self.filled :]
+
+    def make_room(self) -> None:
+        """Double the capacity of a full buffer, which a single message fills."""
+        if self.full:
+            self._bytes.extend(bytes(len(self._bytes)))
+
+    def consume(self, count: int) -> None:
+        """Remove the first ``count`` bytes."""
+        rest = self.filled - count
+        if count and rest:
+            self._bytes[:rest] = self._bytes[count : self.filled]
+        self.filled = rest
+        self._needed = frame_length(bytes(self._bytes[: min(rest, _LONGEST_LINE)]))
+
+    def remove_pong(self) -> bool:
+        """Empty a buffer that contains only a PONG; return whether it did."""
+        if self._bytes[: self.filled] != PONG:
+            return False
+        self.filled = 0
+        return True
+
+    def shrink(self) -> None:
+        """Reduce an empty buffer that grew for a large message to its initial capacity."""
+        if not self.filled and len(self._bytes) > BLOCK_BYTES:
+            self._bytes = bytearray(BLOCK_BYTES)
