@@ -120,7 +120,7 @@ def test_several_filter_subjects_need_a_server_that_supports_them(
     both = f"{stream}.a,{stream}.b"
     with (
         start(old_nats_server.url, stream, stream_subjects=both) as driver,
-        pytest.raises(OptionError, match=r"several filter subjects needs a NATS server 2\.10"),
+        pytest.raises(OptionError, match=r"several filter subjects needs NATS server 2\.10"),
     ):
         driver.initial()
 

@@ -222,7 +222,7 @@ def test_tls_first(certificates: Certificates) -> None:
 
 
 def test_tls_that_the_server_does_not_offer_is_an_error(certificates: Certificates) -> None:
-    with EmbeddedServer() as server, pytest.raises(ConnectError, match="offers no TLS"):
+    with EmbeddedServer() as server, pytest.raises(ConnectError, match="does not offer TLS"):
         check(server, tls_ca=str(certificates.ca))
 
 

@@ -660,7 +660,7 @@ def test_a_stream_that_cannot_be_deleted_is_named_with_the_remaining_streams(
         ),
         (
             ["create", "a", "--subject", "a.*", "--partitions", "2", "--max-bytes", "0"],
-            "--max-bytes: '0' is not above 0",
+            "--max-bytes: '0' is not greater than 0",
         ),
         (
             ["create", "a", "--subject", "a.*", "--partitions", "2", "--replicas", "9"],

@@ -155,7 +155,10 @@ def test_the_v2_example(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("nats.credential.file", "there is no such file on this machine.*remove the option"),
+        (
+            "nats.credential.file",
+            "no such file on this machine; correct the path.*remove the option",
+        ),
         ("nats.trust-store.path", r"nats\.tls\.ca"),
         ("nats.trust-store.password", r"nats\.tls\.ca"),
         ("nats.key-store.path", r"nats\.tls\.cert and nats\.tls\.key"),

@@ -83,7 +83,7 @@ class DurableConsumer(AbstractContextManager["DurableConsumer"]):
         settings = self._settings
         if settings.reset_on_start and self._control.server_version < RESET_VERSION:
             raise OptionError(
-                "nats.reset.on.start=true needs a NATS server 2.14 or later, and this server is "
+                "nats.reset.on.start=true needs NATS server 2.14 or later, but this server is "
                 f"{version_text(self._control.server_version)}: remove the option; unacknowledged "
                 "messages are then redelivered after the consumer's ack wait"
             )

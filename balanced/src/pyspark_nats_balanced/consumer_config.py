@@ -75,7 +75,7 @@ def new_config(
     elif filters and server_version < FILTER_SUBJECTS_VERSION:
         raise OptionError(
             f"nats.stream.subjects={','.join(filters)}: a consumer with several filter "
-            "subjects needs a NATS server 2.10 or later, and this server is "
+            "subjects needs NATS server 2.10 or later, but this server is "
             f"{version_text(server_version)}: name one subject; it may contain wildcards"
         )
     elif filters:

@@ -1,4 +1,4 @@
-"""Errors and warnings about what became of a query's stream and consumer. Pure."""
+"""Errors and warnings about changes of a query's stream and consumer. Pure."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ def consumer_gone(stream: str, consumer: str, how: str, last: int) -> str:
     """Return the message about a consumer that is not the one of the query's position.
 
     Args:
-        how: what became of it, as a predicate.
+        how: what happened to it, as a predicate.
         last: sequence of the last message known to be committed; 0 if there is none.
     """
-    known = f" (its last message was {last})" if last else ""
+    known = f" (its last committed message was {last})" if last else ""
     return (
-        f"consumer {consumer!r} of stream {stream!r} {how}, and this query's position was lost "
-        f"with it{known}. Create the consumer with the start that you want and start a new "
-        "checkpoint; or set nats.fail.on.data.loss=false to continue with the present consumer, "
+        f"consumer {consumer!r} of stream {stream!r} {how}, so this query's position is "
+        f"lost{known}. Create the consumer with the start that you want and start a new "
+        "checkpoint; or set nats.fail.on.data.loss=false to continue with the existing consumer, "
         "or with a new one from nats.start if it is missing. Messages that this checkpoint "
         "remembers are then not emitted again"
     )
 
 
 def replaced_message(stream: str, seq: int) -> str:
-    """Return the message about a stream that has another message under a committed sequence."""
+    """Return the message about a stream with a different message at a committed sequence."""
     return (
-        f"stream {stream!r} has another message at sequence {seq} than the one that this query "
-        "has committed: the stream was restored from an older state, or lost its messages, as a "
-        "memory stream does when its server restarts. Start a new checkpoint, or set "
+        f"stream {stream!r} has a different message at sequence {seq} than the one that this "
+        "query has committed: the stream was restored from an older state, or lost its messages, "
+        "as a memory stream does when its server restarts. Start a new checkpoint, or set "
         "nats.fail.on.data.loss=false to continue with the messages that the stream has now"
     )
 
@@ -49,7 +49,7 @@ def limited_deliveries(stream: str, consumer: str, max_deliver: int) -> str:
     return (
         f"consumer {consumer!r} of stream {stream!r} delivers a message at most {times} "
         "(max_deliver): messages that a driver has pulled and not logged when it ends count as "
-        "delivered, and the server gives them up after the last delivery. Remove max_deliver, or "
+        "delivered, and the server stops after the last delivery. Remove max_deliver, or "
         "handle the MAX_DELIVERIES advisories"
     )
 

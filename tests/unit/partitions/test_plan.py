@@ -159,7 +159,7 @@ def test_a_single_partition_needs_no_hash() -> None:
         ({"subject": "*.>"}, "it also matches JetStream's own subjects"),
         ({"subject": ""}, "--subject '': use non-empty tokens"),
         ({"subject": "a..b"}, r"--subject 'a\.\.b': use non-empty tokens"),
-        ({"subject": "a b.*"}, "without white space"),
+        ({"subject": "a b.*"}, "without whitespace"),
         ({"subject": "a.>.b"}, "> must be the last token"),
         ({"subject": "a.b*"}, "a wildcard must be a whole token"),
         ({"subject": "a.*,b.*"}, "a set divides one subject"),

@@ -271,7 +271,7 @@ def test_an_answer_without_a_sequence_is_not_an_ack(streams: Streams) -> None:
 def test_an_invalid_answer_is_an_error_and_not_an_ack(payload: bytes) -> None:
     acks = parse_acks(msg("1", payload), INBOX)
     assert acks.numbers.size == 0
-    assert "invalid JetStream answer" in acks.replies[0].body["error"]["description"]
+    assert "invalid JetStream reply" in acks.replies[0].body["error"]["description"]
 
 
 def test_bytes_outside_the_protocol_are_an_error() -> None:
@@ -282,4 +282,4 @@ def test_bytes_outside_the_protocol_are_an_error() -> None:
 @pytest.mark.parametrize("payload", [b"no json", b"[]"])
 def test_an_answer_that_is_not_json_can_be_reported(payload: bytes) -> None:
     reply = parse_acks(msg("1", payload), INBOX).replies[0]
-    assert "invalid JetStream answer" in str(publish_error("a", reply.body))
+    assert "invalid JetStream reply" in str(publish_error("a", reply.body))

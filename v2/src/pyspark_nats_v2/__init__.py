@@ -2,6 +2,9 @@
 
 Spark finds the source by itself, because the package's name begins with ``pyspark_`` and it exports
 ``DefaultSource``: ``spark.readStream.format("nats-v2")`` works without a register call.
+
+`strategy` selects the streams and divides them into tasks; the rest is in
+``nats_spark_common.replay``.
 """
 
 from typing import TYPE_CHECKING

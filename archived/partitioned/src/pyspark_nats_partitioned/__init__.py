@@ -2,6 +2,9 @@
 
 Spark finds the source by itself, because the package's name begins with ``pyspark_`` and it exports
 ``DefaultSource``: ``spark.readStream.format("nats-partitioned")`` works without a register call.
+
+`numbered_streams` finds the streams, `even_admission` shares a limit among them, and `strategy`
+gives each stream a task; the rest is in ``nats_spark_common.replay``.
 """
 
 from typing import TYPE_CHECKING

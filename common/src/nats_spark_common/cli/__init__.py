@@ -1,7 +1,9 @@
 """The command ``nats-spark``.
 
-Each group of subcommands is a module that adds its arguments (``add_arguments``) and names the
-function that runs each. `main` reports errors of the suite as one line and an exit code.
+Start with `main`, which reports errors as one line and an exit code. Each group of subcommands is a
+module that adds its arguments (``add_arguments``) and names the function that runs each:
+`partitions`, whose output `partitions_text` formats. `parser` has the connection arguments, and
+`text` formats numbers and tables.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-s", "--server", metavar="URL[,URL]", help="servers (default nats://localhost:4222)"
     )
-    group.add_argument("--context", metavar="NAME", help="context of the nats command line")
+    group.add_argument("--context", metavar="NAME", help="nats CLI context (nats.context)")
     group.add_argument(
         "-o",
         "--option",
@@ -89,7 +89,9 @@ def positive_duration(text: str) -> float:
     """Return seconds above 0, for argparse."""
     seconds = _converted(parse_duration, text)
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; omit the option for no limit")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not greater than 0; omit the option for no limit"
+        )
     return seconds
 
 
@@ -97,7 +99,9 @@ def positive_size(text: str) -> int:
     """Return bytes above 0, for argparse."""
     size = _converted(parse_size, text)
     if size <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; omit the option for no limit")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not greater than 0; omit the option for no limit"
+        )
     return size
 
 

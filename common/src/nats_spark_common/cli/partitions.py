@@ -40,9 +40,9 @@ set. This is the safe default: a partition that is unavailable for longer than t
 keeps messages loses those that it has not stored yet."""
 
 _SHOW = """\
-Show the partitions PREFIX-0, PREFIX-1, ..., whether 'create' or somebody else created them: how
-full each is, how fast it grows, how far it lags behind the ingest stream, and how evenly they are
-used. The streams are read twice to measure rates."""
+Show the partitions PREFIX-0, PREFIX-1, ..., whether or not 'create' created them: the size and
+growth of each, its lag behind the ingest stream, and how evenly messages are divided. The streams
+are read twice to measure rates."""
 
 _DELETE = """\
 Delete the streams that 'create' created for PREFIX, with all their messages. They are recognized
@@ -89,9 +89,19 @@ def _add_create(commands: Subparsers[Parser]) -> None:
 
 
 def _add_limits(parser: Parser) -> None:
-    parser.add_argument("--storage", choices=("file", "memory"), default="file")
     parser.add_argument(
-        "--replicas", type=int, choices=range(1, 6), default=1, metavar="1-5", help="default 1"
+        "--storage",
+        choices=("file", "memory"),
+        default="file",
+        help="storage of all streams (default file)",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        choices=range(1, 6),
+        default=1,
+        metavar="1-5",
+        help="replicas of all streams (default 1)",
     )
     parser.add_argument(
         "--max-age",
@@ -115,7 +125,9 @@ def _add_limits(parser: Parser) -> None:
 
 
 def _add_show(commands: Subparsers[Parser]) -> None:
-    parser = _command(commands, "show", _show, "show how the partitions are used", _SHOW)
+    parser = _command(
+        commands, "show", _show, "show the size, rate and lag of the partitions", _SHOW
+    )
     parser.add_argument(
         "--interval",
         type=duration,
@@ -144,7 +156,9 @@ def _command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run, prog=parser.prog)
-    parser.add_argument("prefix", metavar="PREFIX", help="of the streams PREFIX-0, PREFIX-1, ...")
+    parser.add_argument(
+        "prefix", metavar="PREFIX", help="prefix of the streams PREFIX-0, PREFIX-1, ..."
+    )
     add_connection_arguments(parser)
     return parser
 

@@ -38,10 +38,10 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
                 context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         raise ConnectError(
-            f"cannot use the TLS files of nats.tls.ca={settings.tls_ca}, "
-            f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the texts of "
-            f"nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
-            "use PEM files, and the key of this certificate"
+            f"cannot load the TLS files nats.tls.ca={settings.tls_ca}, "
+            f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the contents "
+            f"of nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
+            "use PEM files, and the key that belongs to the certificate"
         ) from error
     return context
 
@@ -163,7 +163,7 @@ def _key_pair(seed: bytes) -> nkeys.KeyPair:
 def _sign(seed: bytes, nonce: str) -> str:
     if not nonce:
         raise AuthError(
-            "the server requests no signature, but a key or credentials are set: "
-            "configure it for nkey or JWT authentication, or remove them from the options"
+            "the server does not request a signature, but an nkey or a credentials file is set: "
+            "configure the server for nkey or JWT authentication, or remove the option"
         )
     return base64.urlsafe_b64encode(_key_pair(seed).sign(nonce.encode())).rstrip(b"=").decode()

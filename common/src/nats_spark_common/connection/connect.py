@@ -145,7 +145,7 @@ def _handshake(
     if not secure and (fields.get("tls_required") or wants_tls(settings)):
         if not (fields.get("tls_required") or fields.get("tls_available")):
             raise ConnectError(
-                f"{url} offers no TLS, but the settings require it: "
+                f"{url} does not offer TLS, but the options require it: "
                 "remove nats.tls.* and tls://, or enable TLS on the server"
             )
         sock, secure = _upgrade(sock, settings, host), True

@@ -123,7 +123,7 @@ def api_prefix(settings: NatsSettings) -> str:
 
 
 def encode(request: Mapping[str, Any]) -> bytes:
-    """Return the JSON of a request, without white space."""
+    """Return the JSON of a request, without whitespace."""
     return json.dumps(request, separators=(",", ":")).encode()
 
 

@@ -1,4 +1,4 @@
-"""Options that exclude or need one another."""
+"""Options that are mutually exclusive, or that require one another."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ def check_together(settings: NatsSettings) -> None:
     """Raise ``ValueError``, for pydantic to report, if two settings contradict each other."""
     if settings.stream_name and settings.stream_pattern:
         raise ValueError(
-            "nats.stream.name and nats.stream.pattern exclude each other: set one of them"
+            "nats.stream.name and nats.stream.pattern are mutually exclusive: set one of them"
         )
     for name, text in TEXT_FIELDS.items():
         if getattr(settings, name) and getattr(settings, text) and name not in IDENTITY:
             raise ValueError(
-                f"{field_option(name)} and {field_option(text)} exclude each other: set one of them"
+                f"{field_option(name)} and {field_option(text)} are mutually exclusive: set one of "
+                "them"
             )
     if bool(settings.tls_cert or settings.tls_cert_pem) != bool(
         settings.tls_key or settings.tls_key_secret
     ):
         raise ValueError(
-            "nats.tls.cert and nats.tls.key (or nats.tls.cert.pem and nats.tls.key.secret) "
-            "need each other: set both"
+            "only one of nats.tls.cert and nats.tls.key (or nats.tls.cert.pem and "
+            "nats.tls.key.secret) is set: set both"
         )
     identities = [
         option
@@ -43,7 +44,7 @@ def check_together(settings: NatsSettings) -> None:
         if given
     ]
     if len(identities) > 1:
-        raise ValueError(f"{' and '.join(identities)} exclude each other: set one of them")
+        raise ValueError(f"{' and '.join(identities)} are mutually exclusive: set one of them")
     if settings.password and not settings.user:
         raise ValueError("nats.password is set without nats.user: set both, or neither")
     if settings.sink_atomic and settings.sink_mode == "best-effort":

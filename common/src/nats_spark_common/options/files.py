@@ -29,8 +29,8 @@ def require_files(settings: NatsSettings) -> None:
         path = getattr(settings, name)
         if path and not Path(path).is_file():
             raise OptionError(
-                f"{field_option(name)}={path}: there is no such file on this machine: correct the "
-                "path, or remove the option"
+                f"{field_option(name)}={path}: no such file on this machine; correct the path, or "
+                "remove the option"
             )
 
 

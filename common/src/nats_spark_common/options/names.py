@@ -57,7 +57,7 @@ ALIASES: dict[str, tuple[str, Callable[[str], str]]] = {
     "nats.sink.js.api.prefix": ("js_api_prefix", _as_is),
 }
 
-#: Aliases that exist only in the environment: those of the ``nats`` command line.
+#: Aliases that exist only in the environment: those of the nats CLI.
 ENVIRONMENT_ALIASES = {
     "nats.creds": "credential_file",
     "nats.nkey": "nkey_seed_file",
@@ -74,7 +74,7 @@ _TO_PEM = (
 _TRUST = _TO_PEM.format("nats.tls.ca")
 _KEY = _TO_PEM.format("nats.tls.cert and nats.tls.key")
 
-#: Options of the Scala connectors that need the JVM, each with the remedy.
+#: Options of the Scala connectors that need the JVM, each with the fix.
 JVM_ONLY = {
     "nats.trust.store.path": _TRUST,
     "nats.trust.store.password": _TRUST,
@@ -158,7 +158,7 @@ def with_url(layer: Layer) -> Layer:
         origin = layer.origins.get("host") or layer.origins["port"]
         problem = None
         if "url" in layer.values:
-            problem = f"{origin} and {layer.origins['url']} exclude each other: set one of them"
+            problem = f"{origin} and {layer.origins['url']} are mutually exclusive: set one of them"
         elif port and not port.strip().isdigit():
             problem = (
                 f"{layer.origins['port']}={port!r} is not a port: use a number from 1 to 65535"

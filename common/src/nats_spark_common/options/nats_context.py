@@ -1,4 +1,4 @@
-"""Contexts of the ``nats`` command line: connection settings in a JSON file.
+"""Contexts of the nats CLI: connection settings in a JSON file.
 
 Source: github.com/nats-io/jsm.go, natscontext.
 """

@@ -1,7 +1,7 @@
 """The settings of every flavor and of the sink, in one model.
 
 A setting comes from the first of these layers that has it: the options of the reader or writer, the
-environment (``NATS_…``), the context of the NATS command line (``nats.context``), the defaults. An
+environment (``NATS_…``), the context of the nats CLI (``nats.context``), the defaults. An
 option is named like its field, with dots instead of underscores: ``nats.max.bytes.per.trigger`` is
 the field ``max_bytes_per_trigger`` and the variable ``NATS_MAX_BYTES_PER_TRIGGER``.
 """
@@ -93,7 +93,7 @@ class NatsSettings(BaseSettings):
         None, description="contents of the client key's PEM file"
     )
     files_ship: bool = Field(
-        False, description="read these files on the driver and send their contents to executors"
+        False, description="read the files on the driver only, and send their contents to executors"
     )
     tls_first: bool = Field(False, description="start the TLS handshake before INFO")
     tls_hostname: str | None = Field(
@@ -101,9 +101,7 @@ class NatsSettings(BaseSettings):
     )
     domain: str | None = Field(None, description="JetStream domain")
     js_api_prefix: str | None = Field(None, description="JetStream API prefix instead of $JS.API")
-    context: str | None = Field(
-        None, description="context of the NATS command line: name or JSON file"
-    )
+    context: str | None = Field(None, description="nats CLI context: name or JSON file")
     inbox_prefix: str = Field("_INBOX", description="prefix of reply subjects")
     connection_name: str = Field(
         "nats-spark", description="connection name in the server's monitoring"
@@ -154,9 +152,9 @@ class NatsSettings(BaseSettings):
     )
     min_range: Count = Field(10_000, description="minimum sequences per task")
     fetch_bytes: Annotated[Size, Field(ge=1 << 16, le=1 << 25)] = Field(
-        4 << 20, description="maximum bytes per bulk request, 64KiB to 32MiB"
+        4 << 20, description="maximum bytes per request of a task, 64KiB to 32MiB"
     )
-    fetch_messages: Count = Field(100_000, description="maximum messages per bulk request")
+    fetch_messages: Count = Field(100_000, description="maximum messages per request of a task")
     poll_interval: PositiveDuration = Field(0.1, description="poll interval of an idle query")
     fail_on_data_loss: bool = Field(
         True, description="fail if messages were removed before they were read"
@@ -165,7 +163,7 @@ class NatsSettings(BaseSettings):
         "none", description="payload compression: none, zlib, gzip or zstd"
     )
     payload_on_error: OnError = Field(
-        "raw", description="if a payload does not decompress: raw (pass it on), null, or fail"
+        "raw", description="if a payload cannot be decompressed: raw (keep it), null, or fail"
     )
     payload_max_decompressed: Size = Field(
         MAX_DECOMPRESSED, description="maximum size of a decompressed payload"
@@ -266,8 +264,12 @@ class NatsSettings(BaseSettings):
     connection_outgoingqueue_maxmessages: Count | None = Field(
         None, description="no effect: see nats.sink.max.in.flight"
     )
-    pull_batcher_initial_delay: str | None = Field(None, description="no effect: no batcher")
-    pull_batcher_frequency_secs: str | None = Field(None, description="no effect: no batcher")
+    pull_batcher_initial_delay: str | None = Field(
+        None, description="no effect: there is no batcher"
+    )
+    pull_batcher_frequency_secs: str | None = Field(
+        None, description="no effect: there is no batcher"
+    )
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], *, flavor: str | None = None) -> NatsSettings:

@@ -29,7 +29,7 @@ def parse_size(value: Any) -> int:
 
 
 def parse_list(value: Any) -> tuple[str, ...]:
-    """Return the items of a comma list, without white space and empty items."""
+    """Return the items of a comma list, without whitespace and empty items."""
     parts = value if isinstance(value, (tuple, list)) else str(value).split(",")
     return tuple(part.strip() for part in parts if part.strip())
 
@@ -103,7 +103,7 @@ def parse_partition_count(value: Any) -> Any:
 
 def _check_name(what: str, name: str) -> str:
     if not is_name(name):
-        raise ValueError(f"{what} neither white space nor any of . * > / \\")
+        raise ValueError(f"{what} neither whitespace nor any of . * > / \\")
     return name
 
 

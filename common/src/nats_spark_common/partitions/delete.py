@@ -42,7 +42,7 @@ def plan_deletion(control: Control, prefix: str) -> Deletion:
         )
     ]
     kept += [
-        (each.name, f"sources {', '.join(found)}, and will get no more messages from there")
+        (each.name, f"sources {', '.join(found)}, from which it will receive no more messages")
         for each in streams
         if each.name not in ours and (found := sorted(ours & set(each.sources)))
     ]

@@ -180,7 +180,7 @@ def check_name(option: str, name: str) -> None:
     """Raise ``OptionError`` if a text cannot be the name of a stream, or the prefix of one."""
     if not name or not is_name(name):
         raise OptionError(
-            f"{option} {name!r} is not a valid stream name: use a name without white space and "
+            f"{option} {name!r} is not a valid stream name: use a name without whitespace and "
             "without . * > / \\"
         )
     if len(name.encode()) > _MAX_NAME_BYTES:
@@ -197,7 +197,7 @@ def _check_subject(subject: str) -> None:
     elif "," in subject:
         wrong = "a set divides one subject: use one pattern with wildcards (orders.*.>)"
     elif "" in tokens or not subject.isprintable() or " " in subject:
-        wrong = "use non-empty tokens separated by dots, without white space (orders.*.>)"
+        wrong = "use non-empty tokens separated by dots, without whitespace (orders.*.>)"
     elif any(len(t) > 1 and set(t) & set("*>") for t in tokens):
         wrong = "a wildcard must be a whole token: use orders.*, not orders*"
     elif ">" in tokens[:-1]:

@@ -94,7 +94,7 @@ class SetSnapshot:
 
 
 def take_snapshot(control: Control, prefix: str) -> SetSnapshot:
-    """Return the set of a prefix, whether the command or somebody else created it.
+    """Return the set of a prefix, whether or not the command created it.
 
     Raises ``PartitionSetError`` if there is none, or a partition is missing.
     """

@@ -170,7 +170,7 @@ def parse_sequence(digits: bytes) -> int:
 
 
 def pub(subject: str, reply: str, payload: bytes) -> bytes:
-    """Encode a ``PUB``; the caller ensures that subject and reply contain no white space."""
+    """Encode a ``PUB``; the caller ensures that subject and reply contain no whitespace."""
     return f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + CRLF
 
 

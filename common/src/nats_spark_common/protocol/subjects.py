@@ -27,7 +27,7 @@ def matches_any(filters: tuple[str, ...], subject: str) -> bool:
 
 
 def is_literal(subject: str) -> bool:
-    """Return whether the text can be a message's subject: tokens, no wildcards, no white space."""
+    """Return whether the text can be a message's subject: tokens, no wildcards, no whitespace."""
     return bool(subject) and not any(
         token in ("", "*", ">") or any(c.isspace() or c == "\0" for c in token)
         for token in subject.split(".")

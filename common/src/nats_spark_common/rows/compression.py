@@ -49,7 +49,7 @@ def _inflate(payload: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
     if len(content) > limit:
         raise _TooLargeError
     if not decompressor.eof:
-        raise EOFError("it ends too soon")
+        raise EOFError("it is truncated")
     return content, decompressor.unused_data
 
 
@@ -61,7 +61,7 @@ def _decompress_zstd(payload: bytes, limit: int) -> bytes:
         while not decompressor.eof:
             piece = payload[position : position + _FEED]
             if not piece:
-                raise EOFError("it ends too soon")
+                raise EOFError("it is truncated")
             contents.append(decompressor.decompress(piece))
             position += len(piece)
             size += len(contents[-1])

@@ -120,5 +120,5 @@ def _json(payload: bytes) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        return {"error": {"description": f"invalid JetStream answer: {payload[:80]!r}"}}
+        return {"error": {"description": f"invalid JetStream reply: {payload[:80]!r}"}}
     return body

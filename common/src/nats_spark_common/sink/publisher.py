@@ -192,7 +192,7 @@ class Publisher:
             try:
                 self._apply(reply, streams)
             except (KeyError, ValueError, IndexError, TypeError) as error:
-                raise ProtocolError(f"invalid JetStream answer: {reply}") from error
+                raise ProtocolError(f"invalid JetStream reply: {reply}") from error
         self._remove_complete()
         return acks.consumed > 0
 
