@@ -213,7 +213,8 @@ def main() -> int:
     if not same:
         say("✗ orders were lost or counted twice: the totals differ from the published orders")
         return 1
-    say(f"✓ each of {ORDERS:,} orders was counted exactly once ({time.monotonic() - began:.0f} s)")
+    seconds = time.monotonic() - began
+    say(f"✓ each of the {ORDERS:,} orders was counted exactly once ({seconds:.0f} s)")
     return 0
 
 

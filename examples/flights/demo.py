@@ -253,9 +253,9 @@ def prove(statistics: pa.Table, table: pa.Table) -> None:
             "some were lost or counted twice"
         )
     out.print(
-        f"[bold green]✓ each of {total:,} flights was counted exactly once[/]: the counts of all\n"
-        f"  {len(as_counted)} carriers and the sum of the stream sequences, {sequences:,}, agree\n"
-        "  with the data"
+        f"[bold green]✓ each of the {total:,} flights was counted exactly once[/]: the counts of\n"
+        f"  all {len(as_counted)} carriers and the sum of the stream sequences, {sequences:,},\n"
+        "  agree with the data"
     )
 
 
