@@ -37,23 +37,23 @@ lint: $(STAMP) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-format: $(STAMP) ## let ruff format and mend the code
+format: $(STAMP) ## format and fix the code with ruff
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
 bench: $(STAMP) java ## measure reading, all sides in one run, and print ratios (ARGS="--quick")
 	@$(PYTHON) benchmarks/run.py $(ARGS)
 
-bench-write: $(STAMP) java ## the same for the sink (ARGS="--quick")
+bench-write: $(STAMP) java ## measure writing (ARGS="--quick")
 	@$(PYTHON) benchmarks/write.py $(ARGS)
 
-bench-balanced: $(STAMP) java ## the same for the balanced flavor, beside V2 (ARGS="--quick")
+bench-balanced: $(STAMP) java ## compare the balanced flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)
 
-bench-partitioned: $(STAMP) java ## the same for the partitioned flavor, beside V2 (ARGS="--quick")
+bench-partitioned: $(STAMP) java ## compare the partitioned flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/partitioned.py $(ARGS)
 
-clean: ## remove everything that the targets made
+clean: ## remove everything that the targets created
 	@rm -rf $(VENV) .venv-lowest .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
 		spark-warehouse metastore_db derby.log examples/flights/output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

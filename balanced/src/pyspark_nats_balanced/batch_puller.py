@@ -35,7 +35,7 @@ _SPARE = 4
 
 
 class BatchPuller:
-    """Pulls and acknowledges messages of the consumer, and retries while the server is away.
+    """Pulls and acknowledges messages of the consumer, and retries while no server responds.
 
     Attributes:
         ack_prefix: start of the messages' ack subjects, without the last dot.
@@ -181,7 +181,7 @@ class BatchPuller:
         return new, int(times[~committed].max(initial=0))
 
     def _retrying(self, action: Callable[[], _T]) -> _T:
-        """Return ``action()``; retry it while the server is away, if the consumer still exists."""
+        """Return ``action()``; retry it while no server responds, if the consumer still exists."""
 
         def attempt() -> _T:
             try:

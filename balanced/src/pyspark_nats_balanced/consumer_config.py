@@ -86,7 +86,7 @@ def new_config(
 def updated_config(
     current: Mapping[str, Any], new: Mapping[str, Any], settings: NatsSettings
 ) -> dict[str, Any]:
-    """Return the current configuration with the changes that options ask for explicitly.
+    """Return the current configuration with the changes that the options set explicitly.
 
     Args:
         new: what `new_config` returns for these options.

@@ -53,7 +53,7 @@ class ConsumerWatch:
 
     @property
     def info(self) -> ConsumerInfo:
-        """Return the consumer as it was when the server was last asked."""
+        """Return the consumer as the server last reported it."""
         assert self._info is not None
         return self._info
 

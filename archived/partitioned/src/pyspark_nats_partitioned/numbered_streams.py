@@ -60,7 +60,7 @@ class NumberedStreams:
             raise StreamNotFoundError(
                 f"nats.stream.prefix={self._prefix}, nats.num.partitions={self._count or 'auto'}: "
                 f"{self._listed(missing)} missing, {self._listed(existing) or 'none'} found. "
-                "Create what is missing (see nats-spark partitions create), or set "
+                "Create the missing streams (see nats-spark partitions create), or set "
                 "nats.num.partitions to the number of existing streams"
             )
         self._warn(

@@ -2,7 +2,7 @@
 
 JetStream drops messages when its queues are full, and a socket is faster than a disk. So the last
 message of every few thousand has a reply subject, and the sender stays a little ahead of the
-answers, whatever they are. It waits a second at most, and stops pacing if nobody answers.
+replies, whatever they are. It waits a second at most, and stops pacing if there is no reply.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .rows import Rows, check_sizes
 
 _log = logging.getLogger(__name__)
 
-#: Rows per answer. The server queues up to 10,000 messages of a stream (max_buffered_msgs), from
+#: Rows per reply. The server queues up to 10,000 messages of a stream (max_buffered_msgs), from
 #: all its publishers.
 _PACE_ROWS = 2_000
 #: Maximum unanswered requests.
 _AHEAD = 2
-#: How long to wait for an answer, in seconds.
+#: How long to wait for a reply, in seconds.
 _ANSWER_SECONDS = 1.0
 
 
@@ -104,7 +104,7 @@ class BestEffort:
         return pa.array(np.where(np.arange(count) == count - 1, last, ""), pa.string())
 
     def _keep_pace(self, link: Connection, ahead: int) -> None:
-        """Wait until no more than ``ahead`` answers are outstanding."""
+        """Wait until no more than ``ahead`` replies are outstanding."""
         deadline = time.monotonic() + _ANSWER_SECONDS
         try:
             while self._paced and self._unanswered > ahead:

@@ -40,7 +40,7 @@ _NO_FAST_BATCH = (10205, 10206, 10207, 10211)
 
 
 class FastBatches:
-    """Encodes chunks as fast batches and applies the server's answers to them."""
+    """Encodes chunks as fast batches and applies the server's replies to them."""
 
     def __init__(self) -> None:
         self._supported = True
@@ -75,7 +75,7 @@ class FastBatches:
     def apply(
         self, chunk: Chunk, reply: Reply, reply_suffix: str, streams: frozenset[str] | None
     ) -> int | None:
-        """Apply an answer to its batch.
+        """Apply a reply to its batch.
 
         Args:
             reply_suffix: the part of the reply subject after the batch id.
@@ -93,7 +93,7 @@ class FastBatches:
             self._flow = max(1, int(body["msgs"]))
             chunk.store_up_to(int(body["seq"]))
         elif kind == "gap":
-            pass  # the answer that closes the batch says what was stored
+            pass  # the reply that closes the batch says what was stored
         elif "count" in body and "error" not in body:
             chunk.closed = True
             chunk.store_up_to(int(body["count"]))
@@ -109,7 +109,7 @@ class FastBatches:
     def _batch_rejected(self, chunk: Chunk, reply: Reply) -> bool:
         """Return whether the batch was rejected as a whole; rows are then published individually.
 
-        Raises ``ProtocolError`` if the server no longer knows the batch: the answer that closed it,
+        Raises ``ProtocolError`` if the server no longer knows the batch: the reply that closed it,
         and with it the number of stored rows, was lost.
         """
         code = int((reply.body.get("error") or {}).get("err_code") or 0)

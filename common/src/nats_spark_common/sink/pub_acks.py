@@ -1,6 +1,6 @@
-"""The server's answers to publishes, parsed from blocks of received bytes.
+"""The server's replies to publishes, parsed from blocks of received bytes.
 
-Nearly all answers to individual publishes are plain acks, so a whole block of them is counted and
+Nearly all replies to individual publishes are plain acks, so a whole block of them is counted and
 compared instead of parsed one by one.
 """
 
@@ -19,12 +19,12 @@ _ACK = b'{"stream":"'
 
 
 class Reply(NamedTuple):
-    """An answer that is not a plain ack.
+    """A reply that is not a plain ack.
 
     Attributes:
         to: the part of its subject after the inbox.
-        status: 503 (no responders) if nobody received the message; 0 for an answer with a body.
-        body: the answer's JSON; empty if it has none.
+        status: 503 (no responders) if nobody received the message; 0 for a reply with a body.
+        body: the reply's JSON; empty if it has none.
     """
 
     to: str
@@ -38,8 +38,8 @@ class Acks:
 
     Attributes:
         numbers: numbers of the individual publishes that are stored, in the order of arrival.
-        replies: all other answers.
-        others: operations that are not answers.
+        replies: all other replies.
+        others: operations that are not replies.
         consumed: parsed bytes of the block; the rest is incomplete.
     """
 
@@ -83,7 +83,7 @@ def _parse_plain_acks(block: bytes, inbox: str, streams: frozenset[str] | None) 
     begin = len(start)
     try:
         numbers = [int(head[begin : head.index(b" ", begin)]) for head in heads]
-    except ValueError:  # an answer to another request
+    except ValueError:  # a reply to another request
         return None
     return Acks(np.array(numbers, np.int64), consumed=consumed)
 

@@ -50,7 +50,7 @@ def is_transient(body: dict[str, Any]) -> bool:
 
 
 def publish_error(subject: str, body: dict[str, Any]) -> PublishError:
-    """Return the error for a message, from the server's answer that rejects it."""
+    """Return the error for a message, from the server's reply that rejects it."""
     stream = f"stream {body['stream']!r}" if body.get("stream") else "the server"
     error = body.get("error")
     if not isinstance(error, dict):

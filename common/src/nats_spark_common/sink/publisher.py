@@ -62,7 +62,7 @@ class Publisher:
     ) -> None:
         """
         Args:
-            targets: used to check that a stream exists for rows that nobody answers.
+            targets: used to check that a stream exists for rows without a reply.
             record: finds stored rows before rows with an unknown outcome are resent, and decides
                 whether this attempt of the task may continue; without it, all of them are resent.
         """
@@ -177,7 +177,7 @@ class Publisher:
         return max_rows - self._window.unsettled()
 
     def _receive(self, link: Connection, *, wait: bool) -> bool:
-        """Process the server's answers, with ``wait`` at least one; return whether any arrived."""
+        """Process the server's replies, with ``wait`` at least one; return whether any arrived."""
         block = self._wait(link) if wait else link.arrived(None)
         if not block:
             return False
@@ -221,7 +221,7 @@ class Publisher:
             self._progressed()
 
     def _apply(self, reply: Reply, streams: frozenset[str] | None) -> None:
-        """Apply an answer that is not a plain ack: one to a fast batch, or an error."""
+        """Apply a reply that is not a plain ack: one to a fast batch, or an error."""
         name, _, rest = reply.to.partition(".")
         for chunk in self._window.chunks:
             if chunk.batch and chunk.batch == name:

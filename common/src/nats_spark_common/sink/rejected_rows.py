@@ -1,4 +1,4 @@
-"""Rows that the server rejected or nobody answered: permanently or only for the moment."""
+"""Rows that the server rejected, or that got no reply: permanently or temporarily."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RejectedRows:
         self._looked_up = False
 
     def reset(self) -> None:
-        """Allow another look-up of a stream."""
+        """Allow another lookup of a stream."""
         self._looked_up = False
 
     def add(self, chunk: Chunk, row: int, reply: Reply) -> None:
@@ -37,7 +37,7 @@ class RejectedRows:
     def require_stream(self, subject: str) -> None:
         """Raise ``PublishError`` if no stream has the subject; a stream may just have no leader.
 
-        Looks up one subject for all answers that arrived together. Resent rows that have a stream
+        Looks up one subject for all replies that arrived together. Resent rows that have a stream
         are stored at some point, so each subject without one is looked up eventually.
         """
         if self._looked_up:

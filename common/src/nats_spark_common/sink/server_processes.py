@@ -23,7 +23,7 @@ from ..protocol.operations import Msg, header_status, parse
 _log = logging.getLogger(__name__)
 
 _PING = "$SYS.REQ.ACCOUNT.PING.CONNZ"
-#: How long to wait for the first answer, and after each answer for the next, in seconds.
+#: How long to wait for the first reply, and after each reply for the next, in seconds.
 _FIRST_ANSWER, _NEXT_ANSWER = 1.0, 0.2
 
 

@@ -1,4 +1,4 @@
-"""Which stream has a subject: one look-up per stream, then matched with the streams' subjects."""
+"""Which stream has a subject: one lookup per stream, then matched with the streams' subjects."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class TaskRecord:
             found = self._bucket.get(self._task.key)
             if found is None or found[1] != self._held:
                 raise self._fenced()
-            if time.monotonic() - requested < LEASE:  # a slow answer may already be outdated
+            if time.monotonic() - requested < LEASE:  # a slow reply may already be outdated
                 self._checked = requested
                 return
         raise TimeoutExpiredError(
