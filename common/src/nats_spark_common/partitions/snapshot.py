@@ -117,8 +117,9 @@ def take_snapshot(control: Control, prefix: str) -> SetSnapshot:
     if missing:
         raise PartitionSetError(
             f"set {prefix} is incomplete: {abbreviate(prefix, missing)} missing, "
-            f"{abbreviate(prefix, list(numbered.values()))} found; to "
-            "create the missing streams, run 'nats-spark partitions create' with its original arguments"
+            f"{abbreviate(prefix, list(numbered.values()))} found; "
+            "to create the missing streams, run 'nats-spark partitions create' with its original "
+            "arguments"
         )
     sources = list(dict.fromkeys(name for each in partitions for name in each.sources))
     return SetSnapshot(
