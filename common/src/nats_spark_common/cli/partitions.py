@@ -33,7 +33,7 @@ _CREATE = """\
 Create the streams that the format nats-partitioned reads: an ingest stream that takes one subject,
 and N partitions, PREFIX-0 to PREFIX-(N-1), which divide its messages by the hash of the key. A key
 is always in the same partition, in publishing order, under its own subject. A second run creates
-only what is missing. Existing streams are never changed.
+only the missing streams. Existing streams are never changed.
 
 The ingest stream keeps its own copy of every message, without limit unless --ingest-max-age is
 set. This is the safe default: a partition that is unavailable for longer than the ingest stream
