@@ -24,6 +24,14 @@ def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> D
     return Driver(options(url, **short), schema, DefaultSource)
 
 
+def vanish(driver: Driver) -> None:
+    """End the driver as a killed process ends: no heartbeats any more, and nothing given back."""
+    heartbeats = driver.reader.query.puller.heartbeats
+    assert heartbeats is not None
+    heartbeats.close()
+    driver.abandon()
+
+
 def durable(admin: Admin, stream: str, name: str = DURABLE, **config: Any) -> None:
     """Create a pull consumer, as another client would."""
     config = {"ack_policy": AckPolicy.EXPLICIT, "ack_wait": 30, **config}

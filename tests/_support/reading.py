@@ -30,12 +30,18 @@ class Driver:
         source: type[DataSource] = DefaultSource,
     ) -> None:
         self.reader = source(CaseInsensitiveDict(options)).streamReader(schema)
+        self._abandoned = False
 
     def __enter__(self) -> Driver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.reader.stop()
+        if not self._abandoned:
+            self.reader.stop()
+
+    def abandon(self) -> None:
+        """Do not stop the reader: Spark does not always do so."""
+        self._abandoned = True
 
     def initial(self) -> dict[str, Any]:
         return _as_logged(self.reader.initialOffset())

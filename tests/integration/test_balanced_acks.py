@@ -21,7 +21,7 @@ from pyspark_nats_balanced.acks import ACK, send_acks
 from pyspark_nats_balanced.pull_connection import PullConnection
 
 from .._support.admin import Admin, wait_until
-from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start
+from .._support.consuming import DURABLE, consumer, durable, follow, is_settled, start, vanish
 from .._support.options import options
 from .._support.reading import batch, drain, numbers
 
@@ -91,10 +91,7 @@ def test_messages_that_were_pulled_and_not_logged_are_redelivered_after_the_ack_
     driver = start(server.url, stream, msg_ack_wait_secs="1", max_messages_per_trigger="60")
     position = driver.initial()
     driver.latest(position)
-    query = driver.reader._running
-    assert query is not None
-    # As if the process were killed: no heartbeats, and nothing given back.
-    query._puller.heartbeats.close()
+    vanish(driver)
     with start(server.url, stream) as other:
         rows = follow(other, position, 100)
     assert sorted(numbers(rows)) == list(range(1, 101))
@@ -192,7 +189,7 @@ def test_a_query_that_owns_its_consumer_gets_unlogged_messages_back_at_once(
     driver = start(nats_server.url, stream, max_messages_per_trigger="60")
     end, rows = batch(driver, driver.initial())
     driver.latest(end)  # pulled, and then the process is killed
-    driver.reader._running._puller.heartbeats.close()
+    vanish(driver)
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         rows += drain(driver, end)
     assert numbers(rows) == list(range(1, 101))
@@ -209,8 +206,7 @@ def test_the_reset_comes_after_a_replayed_batch(
     end, rows = batch(driver, position)  # logged
     with start(nats_server.url, stream, max_messages_per_trigger="60") as other:
         other.latest(other.initial())
-        other.reader._running._puller.heartbeats.close()
-        other.reader._running = None  # pulled, and then the process is killed
+        vanish(other)  # pulled, and then the process is killed
     with start(nats_server.url, stream, reset_on_start="true") as driver:
         assert driver.rows(position, end) == rows
         rows += drain(driver, end)
@@ -315,13 +311,13 @@ def test_a_batch_outlives_the_deliveries_that_its_consumer_allows(
     server_admin.create_stream(stream, retention=retention)
     durable(server_admin, stream, max_deliver=1, ack_wait=1)
     server_admin.fill(stream, 100)
+    given_up = advisories(server_admin, stream)
     with start(server.url, stream, max_messages_per_trigger="60") as driver:
         position = driver.initial()
         end, first = batch(driver, position)
     # Down for longer than the ack wait: others get none of the sixty.
     with start(server.url, stream) as other:
         assert numbers(drain(other)) == list(range(61, 101))
-        given_up = advisories(server_admin, stream)
         wait_until(lambda: drain(other) == [] and len(given_up()) == 60)
     # A server that has given up messages moves its ack floor with the next ack.
     server_admin.fill(stream, 1)

@@ -121,7 +121,7 @@ def test_polling_stops_after_the_idle_timeout(
 
         def timed_out() -> bool:
             assert driver.latest(position) == position
-            return driver.reader._running.limits.timed_out
+            return driver.reader.query.limits.timed_out
 
         wait_until(timed_out)
         admin.fill(stream, 5)

@@ -296,9 +296,9 @@ def test_connections_that_nobody_takes_are_let_go(
     nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time, because nobody would answer the server's pings."""
-    monkeypatch.setattr(pool, "_idle", pool._Idle())
-    monkeypatch.setattr(pool, "_LONGEST_IDLE", 0.3)
-    monkeypatch.setattr(pool, "_SWEEP_EVERY", 0.1)
+    monkeypatch.setattr(pool, "idle", pool.IdleConnections())
+    monkeypatch.setattr(pool, "LONGEST_IDLE", 0.3)
+    monkeypatch.setattr(pool, "SWEEP_EVERY", 0.1)
     name = f"idle-{time.monotonic_ns()}"
     options = {"nats.url": nats_server.url, "nats.inbox.prefix": name, "nats.connection.name": name}
     settings = NatsSettings.from_options(options)

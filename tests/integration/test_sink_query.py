@@ -226,7 +226,7 @@ def test_a_stream_name_of_the_environment_does_not_apply_to_the_sink(
     sink = DefaultSource(CaseInsensitiveDict({"nats.url": nats_server.url}))
     writer = sink.writer(schema, overwrite=False)
     row = pa.RecordBatch.from_pylist([{"subject": f"{stream}.a", "content": "1"}])
-    write_task(writer._settings, writer._columns, new_task(), iter([row]))
+    write_task(writer.settings, writer.columns, new_task(), iter([row]))
     assert admin.info(stream).state.messages == 1
 
 

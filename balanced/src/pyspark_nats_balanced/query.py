@@ -34,7 +34,7 @@ class Query:
         self.limits = BatchLimits(settings, time.monotonic())
         self._committed = Committed()
         self._watch = ConsumerWatch(settings, self._consumer, self._committed)
-        self._puller = BatchPuller(
+        self.puller = BatchPuller(
             settings, self._consumer, self._watch, self._committed, self.limits
         )
         self._committed_batch = 0  # number of the last batch that was acknowledged
@@ -46,7 +46,7 @@ class Query:
     def close(self) -> None:
         """Give back messages that were pulled and not logged, and close the connections."""
         try:
-            self._puller.close(give_back=not self._logged)
+            self.puller.close(give_back=not self._logged)
         finally:
             self._consumer.close()
 
@@ -60,7 +60,7 @@ class Query:
             self._consumer.stream,
             stream.created,
             self._consumer.name,
-            self._puller.ack_prefix,
+            self.puller.ack_prefix,
             consumer_created=info.created,
         )
 
@@ -87,7 +87,7 @@ class Query:
                 time.sleep(self._settings.poll_interval)
             return None
         polls = not (unlimited or self.limits.available_now)
-        deliveries, newest = self._puller.pull(limit, wait=not polls)
+        deliveries, newest = self.puller.pull(limit, wait=not polls)
         if not len(deliveries):
             if polls:
                 time.sleep(self._settings.poll_interval)  # and return: Spark may have stopped
@@ -97,7 +97,7 @@ class Query:
             self._consumer.stream,
             self._watch.stream_created,
             self._consumer.name,
-            self._puller.ack_prefix,
+            self.puller.ack_prefix,
             position.batch + 1,
             deliveries,
             self._committed.seqs,
@@ -116,7 +116,7 @@ class Query:
             return []  # Spark runs a first batch from the start to itself
         if self._batch is None:
             self._replayed = True
-            self._puller.hold(end.ack_prefix, end.deliveries, at_once=True)
+            self.puller.hold(end.ack_prefix, end.deliveries, at_once=True)
         self._batch, self._logged = end, True
         stream = self._consumer.stream_info()
         if not self._watch.is_stream_of(end, stream):
@@ -138,9 +138,9 @@ class Query:
         if position.batch <= self._committed_batch:
             return
         if self._watch.is_stream_of(position, self._consumer.stream_info()):
-            self._puller.acknowledge(position.ack_prefix, position.deliveries)
+            self.puller.acknowledge(position.ack_prefix, position.deliveries)
             self._committed.add(position)
-        self._puller.release()
+        self.puller.release()
         self._batch = None
         self._logged = False
         self._committed_batch = position.batch
@@ -150,7 +150,7 @@ class Query:
         """Return the consumer's state for the query's progress; None before the first batch."""
         if not self._watch.is_open:
             return None
-        info = self._puller.refresh()
+        info = self.puller.refresh()
         return {
             "stream": self._consumer.stream,
             "consumer": info.name,
@@ -164,14 +164,14 @@ class Query:
         """Compare the query's first position with the server. Raise as `ConsumerWatch.open`."""
         if not self._watch.is_open:
             self._watch.open(position)
-            self._puller.open(position.ack_prefix)
+            self.puller.open(position.ack_prefix)
 
     def _batch_limit(self, unlimited: bool) -> int:
         """Return the maximum messages of the next batch; 0 if it must wait."""
-        limits, settings, heartbeats = self.limits, self._settings, self._puller.heartbeats
+        limits, settings, heartbeats = self.limits, self._settings, self.puller.heartbeats
         info = self._watch.info
         if unlimited or limits.needs_info:
-            info = self._puller.refresh()
+            info = self.puller.refresh()
         size = self._consumer.stream_info().average_size if settings.max_bytes_per_trigger else 0.0
         interval = heartbeats.interval if heartbeats else None
         return limits.limit(info, size, interval, unlimited, time.monotonic())

@@ -21,10 +21,10 @@ from .connection import Connection
 _MAX_IDLE = 4
 
 #: Seconds that an idle connection is kept, and between two checks for expired ones.
-_LONGEST_IDLE, _SWEEP_EVERY = 60.0, 15.0
+LONGEST_IDLE, SWEEP_EVERY = 60.0, 15.0
 
 
-class _Idle:
+class IdleConnections:
     """Idle connections by `NatsSettings.connection_key`, each with the time when it became idle."""
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class _Idle:
 
     def _sweep_later(self) -> None:
         if not self._sweeps:
-            timer = threading.Timer(_SWEEP_EVERY, self._sweep)
+            timer = threading.Timer(SWEEP_EVERY, self._sweep)
             timer.daemon = self._sweeps = True
             timer.start()
 
     def _sweep(self) -> None:
-        due = time.monotonic() - _LONGEST_IDLE
+        due = time.monotonic() - LONGEST_IDLE
         self._close(lambda since, _: since <= due)
         with self._lock:
             self._sweeps = False
@@ -81,13 +81,13 @@ class _Idle:
                 self._kept[key] = [each for each in kept if not each[1].closed]
 
 
-_idle = _Idle()
+idle = IdleConnections()
 
 
 def _reset_after_fork() -> None:
     """Forget connections and timers in a forked process: they belong to its parent."""
-    global _idle
-    _idle = _Idle()
+    global idle
+    idle = IdleConnections()
 
 
 os.register_at_fork(after_in_child=_reset_after_fork)
@@ -100,12 +100,12 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
     Raises as `connect.connect`.
     """
     key = settings.connection_key()
-    taken = _idle.take(key) or connect(settings, also)
+    taken = idle.take(key) or connect(settings, also)
     try:
         yield taken
     except TimeoutExpiredError:
         taken.give_up()
-        _idle.drop(taken.server.address)
+        idle.drop(taken.server.address)
         raise
     except BaseException:
         taken.close()
@@ -114,4 +114,4 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
         taken.close()
     else:
         taken.shrink()
-        _idle.keep(key, taken)
+        idle.keep(key, taken)

@@ -48,8 +48,8 @@ class StreamWriter(DataSourceStreamArrowWriter):
     """Writes the micro-batches of a query; Spark creates one for each batch and each commit."""
 
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
-        self._settings = settings
-        self._columns = columns
+        self.settings = settings
+        self.columns = columns
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         context = _context()
@@ -58,14 +58,14 @@ class StreamWriter(DataSourceStreamArrowWriter):
         assert query, "Spark sets the query id for its tasks"
         assert batch, "Spark sets the batch id for its tasks"
         task = TaskId(query, batch, context.partitionId())
-        return write_task(self._settings, self._columns, task, iterator)
+        return write_task(self.settings, self.columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
         """Delete the records of earlier batches, which Spark will not run again."""
         recorded = [each for each in messages if isinstance(each, Written) and each.revision]
         if recorded:
             first = min(each.revision for each in recorded)
-            _delete_records(self._settings, recorded[0].query, first)
+            _delete_records(self.settings, recorded[0].query, first)
 
     def abort(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
         """Do nothing: Spark will run the batch again, which needs the records."""
@@ -75,13 +75,13 @@ class BatchWriter(DataSourceArrowWriter):
     """Writes one DataFrame; retries of its tasks share the id of the write."""
 
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
-        self._settings = settings
-        self._columns = columns
+        self.settings = settings
+        self.columns = columns
         self._write_id = uuid.uuid4().hex
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         task = TaskId(self._write_id, "0", _context().partitionId())
-        return write_task(self._settings, self._columns, task, iterator)
+        return write_task(self.settings, self.columns, task, iterator)
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
         self._end()
@@ -90,8 +90,8 @@ class BatchWriter(DataSourceArrowWriter):
         self._end()
 
     def _end(self) -> None:
-        if self._settings.sink_mode == "exactly-once":
-            _delete_records(self._settings, self._write_id)
+        if self.settings.sink_mode == "exactly-once":
+            _delete_records(self.settings, self._write_id)
 
 
 def write_task(
