@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import nats
+import nats.errors
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig, StreamInfo
 
@@ -75,6 +76,17 @@ class Admin:
     def info(self, name: str) -> StreamInfo:
         return self.run(self.js.stream_info(name))
 
+    def info_of_led(self, name: str) -> StreamInfo:
+        """`info`, awaited while the stream has no leader."""
+        found: StreamInfo = wait_until(lambda: self._info_if_led(name))
+        return found
+
+    def _info_if_led(self, name: str) -> StreamInfo | None:
+        try:
+            return self.info(name)
+        except (TimeoutError, nats.errors.TimeoutError):
+            return None
+
     def consumers(self, name: str) -> list[str]:
         return [each.name for each in self.run(self.js.consumers_info(name))]
 
@@ -133,7 +145,7 @@ class Admin:
 
     def read_all(self, name: str) -> list[Stored]:
         """Every message of the stream through an ordinary nats-py pull consumer."""
-        total = self.info(name).state.messages
+        total = self.info_of_led(name).state.messages
 
         async def read() -> list[Stored]:
             subscription = await self.js.pull_subscribe(

@@ -25,11 +25,12 @@ from nats_spark_common.jetstream.api import NO_RESPONDERS, api_prefix, encode
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.ack_subject import PULL_ENDS
 from nats_spark_common.protocol.operations import pub
+from nats_spark_common.reading.deliveries import Pull, PullStatus
 from nats_spark_common.rows.messages import Int64s
 
 from .acks import ACK, send_acks
 from .deliveries import Deliveries
-from .pull_responses import PullResponses, Status, decode_responses
+from .pull_responses import PullResponses, decode_responses
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class PullConnection:
 
     def __init__(self, settings: NatsSettings, stream: str, consumer: str) -> None:
         self._settings = settings
+        self._consumer = consumer
         self._subject = f"{api_prefix(settings)}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._link: Connection | None = None
         self._other_urls: tuple[str, ...] = ()
@@ -141,6 +143,7 @@ class PullConnection:
         self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullResponses]
     ) -> None:
         """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
+        pull = Pull(self._sid.encode(), self._consumer.encode(), inbox.encode())
         started = time.monotonic()
         patience = self._patience.seconds(self._unanswered)
         received, expected = 0, count
@@ -149,7 +152,7 @@ class PullConnection:
             if not parts:
                 self._patience.answered(max(time.monotonic() - started - wait, 0.0))
                 patience, self._unanswered = self._settings.request_timeout, 0
-            responses = decode_responses(block, self._sid.encode(), inbox.encode())
+            responses = decode_responses(block, pull)
             link.consume(responses.consumed)
             parts.append(responses)
             received += len(responses.deliveries)
@@ -183,7 +186,7 @@ class PullConnection:
         self._patience.answered(time.monotonic() - started)
         self._unanswered = 0
 
-    def _end_of_pull(self, status: Status | None, received: int) -> tuple[bool, bool]:
+    def _end_of_pull(self, status: PullStatus | None, received: int) -> tuple[bool, bool]:
         """Return whether the consumer has no more messages, and whether one exceeds the pull.
 
         Raises ``JetStreamUnavailableError`` if the pull can be retried, else ``ServerError``.

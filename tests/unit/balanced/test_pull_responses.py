@@ -19,14 +19,10 @@ from nats_spark_common.protocol.operations import (
     Event,
     Info,
 )
+from nats_spark_common.reading.deliveries import Pull, decode_sequentially
+from nats_spark_common.reading.deliveries import PullStatus as Status
 from pyspark_nats_balanced.deliveries import Deliveries
-from pyspark_nats_balanced.pull_responses import (
-    PullResponses,
-    Status,
-    _decode_block,
-    _decode_one_by_one,
-    decode_responses,
-)
+from pyspark_nats_balanced.pull_responses import PullResponses, decode_responses
 
 SID = b"0123456789abcdef"
 INBOX = b"_INBOX.f00.7"
@@ -41,6 +37,10 @@ class Origin:
 
     prefix: bytes
     token: bytes = b""
+
+    @property
+    def pull(self) -> Pull:
+        return Pull(SID, self.prefix.rpartition(b".")[2], INBOX)
 
     def ack(self, numbers: Numbers, time_ns: int = 0, pending: int = 0) -> bytes:
         seq, consumer_seq, count = numbers
@@ -61,8 +61,6 @@ ORIGINS = [
     Origin(b"$JS.ACK.ORDERS.ORDERS"),
     Origin("$JS.ACK.grün.日本".encode()),
 ]
-# Without a token at the end, and with names that do not look like the numbers.
-SHORT = [origin for origin in ORIGINS if not origin.token and origin.prefix != b"$JS.ACK.1.2"]
 
 
 def msg(subject: bytes, reply: bytes, payload: bytes, sid: bytes = SID) -> bytes:
@@ -122,18 +120,28 @@ def parts(responses: PullResponses) -> tuple[object, ...]:
     return (rows(responses.deliveries), *found)
 
 
-def feed(stream: bytes, cuts: Iterable[int] = ()) -> Received:
+def feed(stream: bytes, cuts: Iterable[int] = (), origin: Origin = PLAINLY) -> Received:
     """Decode bytes that arrive cut at ``cuts``, as a pull does."""
     received = Received()
     for begin, end in pairwise([0, *cuts, len(stream)]):
         received.left += stream[begin:end]
-        responses = decode_responses(received.left, SID, INBOX)
+        responses = decode_responses(received.left, origin.pull)
         received.numbers += rows(responses.deliveries)
         received.prefixes |= {responses.ack_prefix.encode()} if responses.ack_prefix else set()
         received.others += responses.others
         received.statuses += [responses.status] if responses.status else []
         received.left = received.left[responses.consumed :]
     return received
+
+
+def assert_both_agree(data: bytes, origin: Origin) -> None:
+    """Decoded as a block and one by one, the bytes give the same."""
+    block = decode_responses(data, origin.pull)
+    single = decode_sequentially(data, origin.pull, frozenset())
+    numbers = Deliveries(single.messages.seqs, single.consumer_seqs, single.delivered)
+    found = (single.ack_prefix, single.status, single.others, single.consumed)
+    assert parts(block) == (rows(numbers), *found)
+    assert block.times.tolist() == single.times_ns.tolist()
 
 
 def expected(sent: list[Sent], origin: Origin = PLAINLY) -> Received:
@@ -272,16 +280,14 @@ def test_responses_decode_to_the_delivered_messages(
     conversation: tuple[list[Sent], Origin],
 ) -> None:
     sent, origin = conversation
-    assert feed(raw_of(sent)) == expected(sent, origin)
+    assert feed(raw_of(sent), (), origin) == expected(sent, origin)
 
 
 @given(conversations())
 @settings(max_examples=300)
 def test_both_decoders_agree(conversation: tuple[list[Sent], Origin]) -> None:
-    stream = raw_of(conversation[0])
-    assert parts(decode_responses(stream, SID, INBOX)) == parts(
-        _decode_one_by_one(stream, SID, INBOX)
-    )
+    sent, origin = conversation
+    assert_both_agree(raw_of(sent), origin)
 
 
 @given(conversations(), st.data())
@@ -289,11 +295,9 @@ def test_both_decoders_agree(conversation: tuple[list[Sent], Origin]) -> None:
 def test_both_decoders_agree_on_the_start_of_a_block(
     conversation: tuple[list[Sent], Origin], data: st.DataObject
 ) -> None:
-    stream = raw_of(conversation[0])
-    start = stream[: data.draw(st.integers(0, len(stream)))]
-    assert parts(decode_responses(start, SID, INBOX)) == parts(
-        _decode_one_by_one(start, SID, INBOX)
-    )
+    sent, origin = conversation
+    stream = raw_of(sent)
+    assert_both_agree(stream[: data.draw(st.integers(0, len(stream)))], origin)
 
 
 @given(conversations(), st.data())
@@ -304,7 +308,7 @@ def test_the_result_does_not_depend_on_where_bytes_are_cut(
     sent, origin = conversation
     stream = raw_of(sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    assert feed(stream, cuts) == expected(sent, origin)
+    assert feed(stream, cuts, origin) == expected(sent, origin)
 
 
 def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
@@ -312,7 +316,7 @@ def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
         b"HMSG B.0 " + SID + b" $JS.ACK.B.D.1.1.1.1795257598884674228.499999 32 32\r\n"
         b"NATS/1.0\r\nNats-Msg-Size: 200\r\n\r\n\r\n"
     )
-    assert parts(decode_responses(raw, SID, INBOX)) == (
+    assert parts(decode_responses(raw, Origin(b"$JS.ACK.B.D").pull)) == (
         [(1, 1, 1)],
         "$JS.ACK.B.D",
         None,
@@ -322,14 +326,14 @@ def test_a_message_with_headers_only_as_a_server_sends_it() -> None:
 
 
 def test_no_bytes_decode_to_nothing() -> None:
-    assert parts(decode_responses(b"", SID, INBOX)) == ([], "", None, [], 0)
+    assert parts(decode_responses(b"", PLAINLY.pull)) == ([], "", None, [], 0)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_messages_are_known_by_either_form_of_ack_subject(origin: Origin, count: int) -> None:
     sent = regular(count, origin)
-    assert feed(raw_of(sent)) == expected(sent, origin)
+    assert feed(raw_of(sent), (), origin) == expected(sent, origin)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -341,13 +345,13 @@ def test_a_token_of_its_own_may_end_each_ack_subject(count: int) -> None:
         for i in range(1, count + 1)
         for token in tokens
     ]
-    assert feed(raw_of(sent)) == expected(sent, Origin(prefix))
+    assert feed(raw_of(sent), (), Origin(prefix)) == expected(sent, Origin(prefix))
 
 
 def test_messages_keep_the_order_in_which_they_came() -> None:
     numbers = [(9, 1, 1), (3, 2, 4), (9, 3, 2), (1, 4, 1)]
     stream = b"".join(msg(b"a", PLAINLY.ack(each), b"") for each in numbers)
-    assert rows(decode_responses(stream, SID, INBOX).deliveries) == numbers
+    assert rows(decode_responses(stream, PLAINLY.pull).deliveries) == numbers
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -380,20 +384,6 @@ def test_a_status_in_a_messages_own_headers_does_not_end_the_pull() -> None:
     assert feed(raw_of(sent)) == expected(sent)
 
 
-@pytest.mark.parametrize("headers", [True, False])
-@pytest.mark.parametrize("origin", SHORT)
-def test_regular_responses_are_decoded_as_a_block(origin: Origin, headers: bool) -> None:
-    sent = regular(20, origin, headers)
-    stream = raw_of(sent)
-    before, *segments = stream.split(b" " + SID + b" $JS.ACK.")
-    # The last message may be incomplete, and is parsed one by one.
-    found = _decode_block(before, segments[:-1])
-    assert found is not None
-    columns, prefix = found
-    numbers = [(seq, number, count) for count, seq, number in columns[:, :3].tolist()]
-    assert (numbers, prefix.encode()) == ([each.numbers for each in sent[:-1]], origin.prefix)
-
-
 # The end of a pull.
 
 
@@ -414,7 +404,7 @@ def test_the_messages_before_a_status_count(before: int) -> None:
 def test_a_status_that_overtakes_messages_takes_none_of_them_away(at: int, headers: bool) -> None:
     sent = regular(5, headers=headers)
     sent.insert(at, STATUSES[2])
-    assert parts(decode_responses(raw_of(sent), SID, INBOX)) == (
+    assert parts(decode_responses(raw_of(sent), PLAINLY.pull)) == (
         expected(sent).numbers,
         PLAIN.decode(),
         STATUSES[2].status,
@@ -439,12 +429,12 @@ def test_a_status_says_how_many_messages_were_not_sent(
     headers: tuple[bytes, ...], unsent: int | None
 ) -> None:
     raw = status(b"408 Request Timeout", INBOX, *headers)
-    assert decode_responses(raw, SID, INBOX).status == Status(408, "Request Timeout", unsent)
+    assert decode_responses(raw, PLAINLY.pull).status == Status(408, "Request Timeout", unsent)
 
 
 def test_a_status_that_an_old_server_writes_with_two_spaces_is_read() -> None:
     raw = STATUSES[0].raw.replace(SID, SID + b" ")
-    assert decode_responses(raw, SID, INBOX).status == STATUSES[0].status
+    assert decode_responses(raw, PLAINLY.pull).status == STATUSES[0].status
 
 
 @pytest.mark.parametrize("inbox", [EARLIER, INBOX + b"0", INBOX[:-2], b"_INBOX.other.7"])
@@ -476,7 +466,7 @@ def test_other_operations_are_returned(other: Sent, headers: bool, at: int) -> N
 
 def test_other_operations_are_returned_in_order() -> None:
     sent = [each for pair in zip(regular(5), OTHERS, strict=True) for each in pair]
-    assert decode_responses(raw_of(sent), SID, INBOX).others == [each.other for each in OTHERS]
+    assert decode_responses(raw_of(sent), PLAINLY.pull).others == [each.other for each in OTHERS]
 
 
 @pytest.mark.parametrize("empty", range(2))
@@ -518,7 +508,7 @@ def test_a_response_cut_at_any_byte_is_reassembled(origin: Origin, headers: bool
     sent = regular(4, origin, headers)
     stream = raw_of(sent)
     for cut in range(len(stream) + 1):
-        assert feed(stream, [cut]) == expected(sent, origin), cut
+        assert feed(stream, [cut], origin) == expected(sent, origin), cut
 
 
 def test_a_mixed_response_cut_at_any_byte_is_reassembled() -> None:
@@ -536,7 +526,7 @@ def test_only_whole_messages_are_consumed() -> None:
     sent = regular(3)
     stream = raw_of(sent)
     for cut in range(len(raw_of(sent[:2])), len(stream)):
-        assert decode_responses(stream[:cut], SID, INBOX).consumed == len(raw_of(sent[:2])), cut
+        assert decode_responses(stream[:cut], PLAINLY.pull).consumed == len(raw_of(sent[:2])), cut
 
 
 # What no server sends.
@@ -560,20 +550,20 @@ def test_a_malformed_ack_subject_is_an_error(reply: bytes, at: int, headers: boo
     sent = regular(3, headers=headers)
     sent.insert(at, Sent(without_payload(b"B.0", reply) if headers else msg(b"B.0", reply, b"")))
     with pytest.raises(ProtocolError):
-        decode_responses(raw_of(sent), SID, INBOX)
+        decode_responses(raw_of(sent), PLAINLY.pull)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("reply", MALFORMED)
 def test_ack_subjects_that_are_all_malformed_are_an_error(reply: bytes, count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode_responses(msg(b"B.0", reply, b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", reply, b"") * count, PLAINLY.pull)
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_an_ack_subject_between_both_forms_is_an_error(count: int) -> None:
     with pytest.raises(ProtocolError):
-        decode_responses(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, SID, INBOX)
+        decode_responses(msg(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8", b"") * count, PLAINLY.pull)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -581,4 +571,4 @@ def test_bytes_outside_the_protocol_are_an_error(at: int) -> None:
     sent = regular(3)
     sent.insert(at, Sent(b"HTTP/1.1 400\r\n"))
     with pytest.raises(ProtocolError):
-        decode_responses(raw_of(sent), SID, INBOX)
+        decode_responses(raw_of(sent), PLAINLY.pull)

@@ -2,5 +2,5 @@
 
 Start with `range_reader`: it retries, checks for data loss and chooses how to fetch. `direct` uses
 direct get batches, `ordered` an ordered consumer, and `single_gets` one request for each message.
-`decode` turns received bytes into columns, and `spans` cuts single columns out of them.
+`decode` and `deliveries` turn received bytes into columns, and `spans` cuts single columns out.
 """

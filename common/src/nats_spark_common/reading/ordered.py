@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
-from ..connection.connection import Connection
+import numpy as np
+
+from ..connection.connection import SID, Connection
 from ..errors import ConnectError, JetStreamUnavailableError, ProtocolError, ServerError
 from ..jetstream.api import FILTER_SUBJECTS_VERSION, api_prefix, encode
 from ..jetstream.requests import request
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..protocol.ack_subject import ACK, PULL_ENDS, parse_ack_subject
-from ..protocol.operations import Event, Msg, header_status, parse
+from ..protocol.ack_subject import PULL_ENDS
 from ..protocol.subjects import matches_any
-from ..rows.messages import Message, Messages, from_messages, text
+from ..rows.messages import Messages
+from .deliveries import Pull, PullStatus, decode_deliveries
 
 #: The server removes the consumer after this time without a pull; the next attempt creates another.
 _INACTIVE_NS = 60_000_000_000
@@ -47,12 +49,21 @@ def read(
     """
     consumer = _Consumer(connection, settings, span, cursor, fields, first_timeout)
     consumer.create()
-    batch = settings.fetch_messages
+    consumer.request_pull(settings.fetch_messages)
     while True:
-        received, status = yield from consumer.pull(batch)
-        if consumer.cursor > span.last or (not received and (status != 409 or batch == 1)):
+        messages, lost = consumer.receive()
+        ends = False
+        if not lost and consumer.pull_ended:
+            ends = consumer.is_done()
+            if not ends:  # the next pull is in flight while these rows are consumed
+                # A single message may exceed max_bytes.
+                consumer.request_pull(settings.fetch_messages if consumer.received else 1)
+        if len(messages):
+            yield messages
+        if lost:
+            raise ProtocolError(lost)
+        if ends:
             break
-        batch = settings.fetch_messages if received else 1  # a message may exceed max_bytes
     consumer.delete()
 
 
@@ -61,6 +72,7 @@ class _Consumer:
 
     Attributes:
         cursor: the next sequence to read.
+        received: messages received of the last pull.
     """
 
     def __init__(
@@ -85,6 +97,11 @@ class _Consumer:
         self._api = f"{api_prefix(settings)}.CONSUMER"
         self._pull_subject = f"{self._api}.MSG.NEXT.{span.stream}.{self._name}"
         self._delivered = 0  # consumer sequence of the last message
+        self._decoded = fields | {"subject"} if self._filters_here else fields
+        self._pull = Pull(SID.encode(), self._name.encode(), b"")
+        self._batch = self._wanted = 0
+        self._status: PullStatus | None = None
+        self.received = 0
 
     def create(self) -> None:
         stream, filters = self._span.stream, () if self._filters_here else self._span.filters
@@ -114,78 +131,72 @@ class _Consumer:
         except ConnectError:
             pass
 
-    def pull(self, batch: int) -> Generator[Messages, None, tuple[int, int]]:
-        """Yield the messages of one pull of up to ``batch`` messages.
-
-        A batch of one has no limit of bytes. Returns the number of messages received and the status
-        that ended the pull, 0 if the batch was filled.
-        """
-        connection = self._connection
-        wanted = min(batch, self._span.last - self.cursor + 1)
-        body: dict[str, int | bool] = {"batch": wanted, "no_wait": True}
+    def request_pull(self, batch: int) -> None:
+        """Request up to ``batch`` messages. A batch of one has no limit of bytes."""
+        self._batch, self._status, self.received = batch, None, 0
+        self._wanted = min(batch, self._span.last - self.cursor + 1)
+        body: dict[str, int | bool] = {"batch": self._wanted, "no_wait": True}
         if batch > 1:
             body["max_bytes"] = self._settings.fetch_bytes
-        inbox = connection.send_request(self._pull_subject, encode(body)).encode()
-        received = status = 0
-        while received < wanted and not status:
-            timeout = self._settings.request_timeout if received else self._first_timeout
-            block = connection.block(time.monotonic() + timeout, self._pull_subject)
-            events, consumed = parse(block)
-            connection.consume(consumed)
-            found, status = self._sort(events, inbox)
-            messages = self._unbroken(found)
-            received += len(messages)
-            if messages:
-                self.cursor = messages[-1].seq + 1
-                yield from self._rows(messages)
-            if len(messages) < len(found):
-                lost = self._delivered + 1
-                raise ProtocolError(f"consumer {self._name}: message {lost} was lost in transit")
-        return received, status
+        inbox = self._connection.send_request(self._pull_subject, encode(body))
+        self._pull = self._pull._replace(inbox=inbox.encode())
 
-    def _unbroken(self, found: list[tuple[int, Message]]) -> list[Message]:
-        """Return the messages up to the first gap in the consumer sequences."""
-        messages: list[Message] = []
-        for consumer_seq, message in found:
-            if consumer_seq != self._delivered + 1:
-                break
-            self._delivered = consumer_seq
-            messages.append(message)
-        return messages
+    @property
+    def pull_ended(self) -> bool:
+        """Whether the last pull is filled, or ended by a status."""
+        return self._status is not None or self.received >= self._wanted
 
-    def _rows(self, messages: list[Message]) -> Iterator[Messages]:
-        if self._filters_here:
-            filters = self._span.filters
-            messages = [m for m in messages if matches_any(filters, text(m.subject))]
-        if messages:
-            yield from_messages(messages, self._fields)
+    def is_done(self) -> bool:
+        """Return whether the range is covered, or the consumer has no more messages.
 
-    def _sort(self, events: list[Event], inbox: bytes) -> tuple[list[tuple[int, Message]], int]:
-        """Return the messages with their consumer sequences, and the status that ends the pull.
+        A pull that ended with 409 without a message met one that exceeds ``max_bytes``.
+        """
+        if self.cursor > self._span.last:
+            return True
+        too_large = self._status is not None and self._status.code == 409 and self._batch > 1
+        return not self.received and not too_large
+
+    def receive(self) -> tuple[Messages, str]:
+        """Return the next messages of the pull, and an error text if one was lost after them.
 
         Raises ``JetStreamUnavailableError`` or ``ServerError`` for a status that reports a failure.
         """
-        found: list[tuple[int, Message]] = []
-        status = 0
-        name = self._name.encode()
-        for event in events:
-            if not isinstance(event, Msg):
-                self._connection.handle(event)
-            elif event.reply.startswith(ACK):
-                origin = parse_ack_subject(event.reply)
-                if origin is not None and origin.consumer == name:
-                    message = Message(
-                        origin.seq, event.subject, origin.time_ns, event.header, event.payload
-                    )
-                    found.append((origin.consumer_seq, message))
-            elif event.subject == inbox:
-                status, description = header_status(event.header)
-                if status == 503 or (status == 409 and description.lower() not in PULL_ENDS):
-                    raise JetStreamUnavailableError(
-                        f"consumer {self._name} no longer exists: {description}"
-                    )
-                if status not in (404, 408, 409):
-                    raise ServerError(
-                        f"consumer {self._name}: {description}", status, 0, description
-                    )
-        return found, status
+        timeout = self._settings.request_timeout if self.received else self._first_timeout
+        block = self._connection.block(time.monotonic() + timeout, self._pull_subject)
+        found = decode_deliveries(block, self._pull, self._decoded)
+        self._connection.consume(found.consumed)
+        for event in found.others:
+            self._connection.handle(event)
+        if found.status is not None:
+            self._check(found.status)
+            self._status = found.status
+        count = len(found.messages)
+        expected = np.arange(self._delivered + 1, self._delivered + 1 + count)
+        gaps = np.flatnonzero(found.consumer_seqs != expected)
+        unbroken = int(gaps[0]) if len(gaps) else count
+        messages = found.messages.slice(0, unbroken)
+        self._delivered += unbroken
+        self.received += unbroken
+        if unbroken:
+            self.cursor = int(messages.seqs[-1]) + 1
+        lost = f"consumer {self._name}: message {self._delivered + 1} was lost in transit"
+        return self._matching(messages), lost if unbroken < count else ""
+
+    def _matching(self, messages: Messages) -> Messages:
+        """Return the messages that the filters match, if the consumer could not have them all."""
+        if not self._filters_here or not len(messages):
+            return messages
+        subjects = messages.columns["subject"].to_pylist()
+        matches = np.array([matches_any(self._span.filters, each) for each in subjects], bool)
+        found = messages.select(matches)
+        columns = {name: array for name, array in found.columns.items() if name in self._fields}
+        return Messages(found.seqs, columns)
+
+    def _check(self, status: PullStatus) -> None:
+        code, description, _ = status
+        if code == 503 or (code == 409 and description.lower() not in PULL_ENDS):
+            raise JetStreamUnavailableError(
+                f"consumer {self._name} no longer exists: {description}"
+            )
+        if code not in (404, 408, 409):
+            raise ServerError(f"consumer {self._name}: {description}", code, 0, description)
