@@ -108,7 +108,8 @@ class ServerInfo:
 class Connection(AbstractContextManager["Connection"]):
     """A connection to one server; created by `connect.connect`, and a context manager.
 
-    Not thread-safe, never pickled. After any error except ``TimeoutExpiredError`` it is closed.
+    Not thread-safe, never pickled. After any error except ``TimeoutExpiredError`` it is closed. The
+    class is long because sending, receiving and the liveness check share the socket's state.
 
     Attributes:
         server: the server's URL and address.

@@ -68,7 +68,8 @@ _CONNECTION_FIELDS = (
 class NatsSettings(BaseSettings):
     """The settings of one reader or writer; build them with `from_options`.
 
-    Durations are in seconds, sizes in bytes. Secrets are masked in every representation.
+    Durations are in seconds, sizes in bytes. Secrets are masked in every representation. The class
+    is long because it is the one list of all options.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
