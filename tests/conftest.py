@@ -97,6 +97,11 @@ def table(tmp_path: Path) -> Table:
     return Table(tmp_path)
 
 
+#: For a JVM that lives for seconds or minutes: the optimizing compiler and parallel garbage
+#: collection cost more than they save.
+JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def local_spark(folder: Path, master: str = "local[2]") -> SparkSession:
     """The session of the tests; also started by processes that are to be killed."""
     # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
@@ -115,6 +120,7 @@ def local_spark(folder: Path, master: str = "local[2]") -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.log.level", "FATAL")
+        .config("spark.driver.extraJavaOptions", JVM_OPTIONS)
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("FATAL")
