@@ -43,8 +43,8 @@ def main(url: str, source: str, target: str, folder: str, until: str) -> None:
         try:
             query.awaitTermination()
         except StreamingQueryException as error:
-            # Rarely, when queries start at the same time, Spark changes the environment variables
-            # of their Python source, which they share, while it serializes them for a task.
+            # Seen once, of queries that started at the same time: they share the environment
+            # variables of their Python source, which Spark changes and serializes.
             if "Task not serializable" not in str(error):
                 raise
             start(mode).awaitTermination()
