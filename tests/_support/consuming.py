@@ -25,7 +25,7 @@ def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> D
 
 
 def vanish(driver: Driver) -> None:
-    """End the driver as a killed process ends: no heartbeats any more, and nothing given back."""
+    """End the driver as a killed process ends: no more heartbeats, and no -NAK."""
     heartbeats = driver.reader.query.puller.heartbeats
     assert heartbeats is not None
     heartbeats.close()

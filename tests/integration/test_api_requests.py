@@ -15,8 +15,8 @@ from nats_spark_common.options.settings import NatsSettings
 
 from .._support.admin import Admin, wait_until
 
-#: The streams of the account, and fewest of them for which a list is asked.
-ACCOUNT, FEWEST = 65, 16
+#: Number of streams in the account, and the number from which they are listed.
+ACCOUNT, LIST_FROM = 65, 16
 NAMES = [f"S{number}" for number in range(ACCOUNT)]
 
 
@@ -54,10 +54,10 @@ def requests(admin: Admin) -> Iterator[Counter[str]]:
 
 
 def test_few_streams_are_asked_for_singly(admin: Admin, control: Control) -> None:
-    wanted = NAMES[: FEWEST - 1]
+    wanted = NAMES[: LIST_FROM - 1]
     with requests(admin) as counted:
         assert list(control.stream_infos(wanted)) == wanted
-    assert counted == {"STREAM.INFO": FEWEST - 1}
+    assert counted == {"STREAM.INFO": LIST_FROM - 1}
 
 
 def test_many_streams_are_listed(admin: Admin, control: Control) -> None:
@@ -71,23 +71,23 @@ def test_many_streams_are_listed(admin: Admin, control: Control) -> None:
 def test_a_large_account_is_not_listed_a_second_time_for_a_small_part_of_it(
     admin: Admin, control: Control
 ) -> None:
-    wanted = NAMES[:FEWEST]
+    wanted = NAMES[:LIST_FROM]
     with requests(admin) as counted:
         control.stream_infos(wanted)
     assert counted == {"STREAM.LIST": 1}
     with requests(admin) as counted:
         assert list(control.stream_infos(wanted)) == wanted
-    assert counted == {"STREAM.INFO": FEWEST}
+    assert counted == {"STREAM.INFO": LIST_FROM}
 
 
 def test_an_account_that_a_pattern_has_shown_to_be_large_is_never_listed_for_a_small_part(
     admin: Admin, control: Control
 ) -> None:
     wanted = control.stream_names("S[0-9]") + control.stream_names("S1[0-5]")
-    assert len(wanted) == FEWEST
+    assert len(wanted) == LIST_FROM
     with requests(admin) as counted:
         control.stream_infos(wanted)
-    assert counted == {"STREAM.INFO": FEWEST}
+    assert counted == {"STREAM.INFO": LIST_FROM}
 
 
 def test_a_stream_that_the_list_lacks_is_asked_for_singly(admin: Admin, control: Control) -> None:

@@ -135,11 +135,11 @@ def test_every_message_is_read_once_and_acknowledged_in_a_cluster() -> None:
             admin.create_stream(stream, num_replicas=3, retention=retention)
             admin.fill(stream, 5_000)
             with start(servers[0].url, stream) as driver:
-                driver.latest(driver.initial())  # everything is pulled, and given back
+                driver.latest(driver.initial())  # pulls everything; stopping sends -NAK
             rows = []
             for server in servers:
                 with start(server.url, stream, max_messages_per_trigger="700") as driver:
-                    # The next batch is pulled as this is acknowledged, and given back at the end.
+                    # The next batch is pulled as this one is acknowledged, and given back by -NAK.
                     rows += follow(driver, driver.initial(), 700)
             with start(",".join(s.url for s in servers), stream) as driver:
                 rows += follow(driver, driver.initial(), 5_000 - len(rows))

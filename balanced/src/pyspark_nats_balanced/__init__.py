@@ -6,8 +6,7 @@ it exports ``DefaultSource``.
 Start with `query`: it plans batches and acknowledges them. `consumer` creates or checks the
 consumer, `consumer_watch` compares it with the checkpoint, `batch_puller` pulls messages, `offset`
 is what Spark logs, and `read_messages` runs in tasks. For `batch_puller`, `pull_connection` sends
-pull requests, `pull_responses` decodes the replies, `acks` acknowledges messages, and `heartbeats`
-keeps them in progress.
+pull requests, `acks` acknowledges messages, and `heartbeats` keeps them in progress.
 """
 
 from typing import TYPE_CHECKING

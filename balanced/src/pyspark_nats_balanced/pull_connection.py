@@ -25,12 +25,16 @@ from nats_spark_common.jetstream.api import NO_RESPONDERS, api_prefix, encode
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.ack_subject import PULL_ENDS
 from nats_spark_common.protocol.operations import pub
-from nats_spark_common.reading.deliveries import Pull, PullStatus
+from nats_spark_common.reading.deliveries import (
+    Pull,
+    PullReplies,
+    PullStatus,
+    decode_deliveries,
+)
 from nats_spark_common.rows.messages import Int64s
 
 from .acks import ACK, send_acks
 from .deliveries import Deliveries
-from .pull_responses import PullResponses, decode_responses
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ class PullResult:
     Attributes:
         deliveries: in order of arrival.
         times: when each message was stored, in nanoseconds since the epoch.
-        ack_prefix: as `PullResponses.ack_prefix`.
+        ack_prefix: as `PullReplies.ack_prefix`.
         drained: whether the consumer has no more messages.
         too_large: whether the first message exceeds the pull's ``max_bytes``.
     """
@@ -119,7 +123,7 @@ class PullConnection:
         link = self.link
         self._pulls += 1
         inbox = f"{self._inbox}.{self._pulls}"
-        parts: list[PullResponses] = []
+        parts: list[PullReplies] = []
         try:
             link.send(pub(self._subject, inbox, encode(_request(count, max_bytes, wait))))
             self._receive(link, inbox, count, wait, parts)
@@ -128,7 +132,7 @@ class PullConnection:
                 link.give_up()
                 self._unanswered += 1
             self.close()  # late messages must not be taken for the next pull's
-            received = sum(len(part.deliveries) for part in parts)
+            received = sum(len(part.messages) for part in parts)
             if not received:
                 raise
             _log.warning(
@@ -140,7 +144,7 @@ class PullConnection:
         return self._result(parts)
 
     def _receive(
-        self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullResponses]
+        self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullReplies]
     ) -> None:
         """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
         pull = Pull(self._sid.encode(), self._consumer.encode(), inbox.encode())
@@ -152,21 +156,23 @@ class PullConnection:
             if not parts:
                 self._patience.answered(max(time.monotonic() - started - wait, 0.0))
                 patience, self._unanswered = self._settings.request_timeout, 0
-            responses = decode_responses(block, pull)
-            link.consume(responses.consumed)
-            parts.append(responses)
-            received += len(responses.deliveries)
-            status = responses.status
+            replies = decode_deliveries(block, pull, frozenset())
+            link.consume(replies.consumed)
+            parts.append(replies)
+            received += len(replies.messages)
+            status = replies.status
             if status is not None:
                 # A replicated consumer's messages wait for a quorum and its statuses do not, so
                 # messages may still arrive after the status.
                 expected = received if status.unsent is None else count - status.unsent
-            for event in responses.others:
+            for event in replies.others:
                 link.handle(event)
 
-    def _result(self, parts: list[PullResponses]) -> PullResult:
-        deliveries = Deliveries.joined([part.deliveries for part in parts])
-        times = np.concatenate([np.zeros(0, np.int64), *(part.times for part in parts)])
+    def _result(self, parts: list[PullReplies]) -> PullResult:
+        deliveries = Deliveries.joined(
+            [Deliveries(p.messages.seqs, p.consumer_seqs, p.delivered) for p in parts]
+        )
+        times = np.concatenate([np.zeros(0, np.int64), *(part.times_ns for part in parts)])
         prefix, status = "", None
         for part in parts:
             prefix, status = part.ack_prefix or prefix, part.status or status

@@ -1,4 +1,4 @@
-"""Deliveries of a pull consumer: decoded as a block or one by one, with the same result."""
+"""PullReplies of a pull consumer: decoded as a block or one by one, with the same result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nats_spark_common import ProtocolError
 from nats_spark_common.protocol.operations import PING_SIGNAL, Event, Info
 from nats_spark_common.reading import deliveries
 from nats_spark_common.reading.deliveries import (
-    Deliveries,
     Pull,
+    PullReplies,
     PullStatus,
     decode_deliveries,
     decode_sequentially,
@@ -49,14 +49,14 @@ class Received:
     statuses: list[PullStatus] = field(default_factory=list)
     left: bytes = b""
 
-    def add(self, found: Deliveries, data: bytes) -> None:
+    def add(self, found: PullReplies, data: bytes) -> None:
         self.rows += rows(found)
         self.others += found.others
         self.statuses += [found.status] if found.status else []
         self.left = data[found.consumed :]
 
 
-def rows(found: Deliveries) -> list[Row]:
+def rows(found: PullReplies) -> list[Row]:
     columns = found.messages.columns
     headers = [dict(each) for each in columns["headers"].to_pylist()]
     micros = columns["timestamp"].cast("int64").to_pylist()
@@ -214,7 +214,7 @@ def test_a_regular_block_needs_no_fallback(
 ) -> None:
     sizes: list[int] = []
 
-    def noted(data: bytes, pull: Pull, fields: frozenset[str]) -> Deliveries:
+    def noted(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
         sizes.append(len(data))
         return decode_sequentially(data, pull, fields)
 

@@ -66,7 +66,7 @@ class PullStatus(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Deliveries:
+class PullReplies:
     """The contents of a block of received bytes.
 
     Attributes:
@@ -104,7 +104,7 @@ class Pull(NamedTuple):
     inbox: bytes
 
 
-def decode_deliveries(data: bytes, pull: Pull, fields: frozenset[str]) -> Deliveries:
+def decode_deliveries(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
     """Decode the complete operations at the start of ``data``.
 
     Args:
@@ -120,7 +120,7 @@ def decode_deliveries(data: bytes, pull: Pull, fields: frozenset[str]) -> Delive
         return decode_sequentially(data, pull, fields)
 
 
-def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Deliveries:
+def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
     """Decode as `decode_deliveries` does, one operation after the other."""
     events, consumed = parse(data)
     found: list[Message] = []
@@ -142,7 +142,7 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Deli
         elif event.subject == pull.inbox and not event.reply:
             status = _status(event.header)
     numbers = np.array([ack[1:] for ack in acks], np.int64).reshape(-1, _TIME + 1)
-    return Deliveries(
+    return PullReplies(
         from_messages(found, fields),
         numbers[:, _CONSUMER_SEQ].copy(),
         numbers[:, _DELIVERED].copy(),
@@ -167,13 +167,12 @@ def _status(header: bytes) -> PullStatus:
     return PullStatus(code, description, int(unsent) if unsent.isdigit() else None)
 
 
-def _decode_fast(data: bytes, pull: Pull, fields: frozenset[str]) -> Deliveries:
+def _decode_fast(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
     mark, prefix = _separator(data, pull)
     segments = data.split(mark)
     lengths = np.fromiter(map(len, segments), np.int64, len(segments))
     marks = np.cumsum(lengths[:-1] + len(mark)) - len(mark)
-    complete = _completed(segments[-1])
-    if complete is None:
+    if not _is_complete(segments[-1]):
         marks = marks[:-1]
         if not len(marks):
             raise IrregularBlockError
@@ -197,7 +196,7 @@ def _decode_fast(data: bytes, pull: Pull, fields: frozenset[str]) -> Deliveries:
         columns["headers"] = headers_array(count, blocks)
     if "timestamp" in fields:
         columns["timestamp"] = pa.array(times // 1000).cast(TIMESTAMP_TYPE)
-    return Deliveries(
+    return PullReplies(
         Messages(seqs, columns),
         consumer_seqs,
         delivered,
@@ -220,19 +219,15 @@ def _separator(data: bytes, pull: Pull) -> tuple[bytes, str]:
     return begin + ack.prefix + b".", _prefix(ack)
 
 
-def _completed(segment: bytes) -> int | None:
-    """Return the bytes of the block's last segment that belong to its message.
-
-    Returns None if the message is not complete.
-    """
+def _is_complete(segment: bytes) -> bool:
+    """Return whether the message that the block's last segment belongs to has arrived whole."""
     line = segment.find(b"\r\n")
     if line < 0:
-        return None
+        return False
     size = segment[:line].rpartition(b" ")[2]
     if not size.isdigit():
         raise IrregularBlockError
-    end = line + 2 + int(size) + 2
-    return end if end <= len(segment) else None
+    return line + 2 + int(size) + 2 <= len(segment)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ from nats_spark_common.protocol.operations import (
     Event,
     Info,
 )
-from nats_spark_common.reading.deliveries import Pull, decode_sequentially
+from nats_spark_common.reading.deliveries import (
+    Pull,
+    PullReplies,
+    decode_deliveries,
+    decode_sequentially,
+)
 from nats_spark_common.reading.deliveries import PullStatus as Status
-from pyspark_nats_balanced.deliveries import Deliveries
-from pyspark_nats_balanced.pull_responses import PullResponses, decode_responses
 
 SID = b"0123456789abcdef"
 INBOX = b"_INBOX.f00.7"
@@ -110,14 +113,19 @@ class Received:
     left: bytes = b""
 
 
-def rows(found: Deliveries) -> list[Numbers]:
-    columns = (found.seqs, found.consumer_seqs, found.counts)
+def decode_responses(data: bytes, pull: Pull) -> PullReplies:
+    """Decode as the balanced flavor does, which pulls headers only."""
+    return decode_deliveries(data, pull, frozenset())
+
+
+def rows(found: PullReplies) -> list[Numbers]:
+    columns = (found.messages.seqs, found.consumer_seqs, found.delivered)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def parts(responses: PullResponses) -> tuple[object, ...]:
+def parts(responses: PullReplies) -> tuple[object, ...]:
     found = (responses.ack_prefix, responses.status, responses.others, responses.consumed)
-    return (rows(responses.deliveries), *found)
+    return (rows(responses), *found)
 
 
 def feed(stream: bytes, cuts: Iterable[int] = (), origin: Origin = PLAINLY) -> Received:
@@ -126,7 +134,7 @@ def feed(stream: bytes, cuts: Iterable[int] = (), origin: Origin = PLAINLY) -> R
     for begin, end in pairwise([0, *cuts, len(stream)]):
         received.left += stream[begin:end]
         responses = decode_responses(received.left, origin.pull)
-        received.numbers += rows(responses.deliveries)
+        received.numbers += rows(responses)
         received.prefixes |= {responses.ack_prefix.encode()} if responses.ack_prefix else set()
         received.others += responses.others
         received.statuses += [responses.status] if responses.status else []
@@ -138,10 +146,8 @@ def assert_both_agree(data: bytes, origin: Origin) -> None:
     """Decoded as a block and one by one, the bytes give the same."""
     block = decode_responses(data, origin.pull)
     single = decode_sequentially(data, origin.pull, frozenset())
-    numbers = Deliveries(single.messages.seqs, single.consumer_seqs, single.delivered)
-    found = (single.ack_prefix, single.status, single.others, single.consumed)
-    assert parts(block) == (rows(numbers), *found)
-    assert block.times.tolist() == single.times_ns.tolist()
+    assert parts(block) == parts(single)
+    assert block.times_ns.tolist() == single.times_ns.tolist()
 
 
 def expected(sent: list[Sent], origin: Origin = PLAINLY) -> Received:
@@ -351,7 +357,7 @@ def test_a_token_of_its_own_may_end_each_ack_subject(count: int) -> None:
 def test_messages_keep_the_order_in_which_they_came() -> None:
     numbers = [(9, 1, 1), (3, 2, 4), (9, 3, 2), (1, 4, 1)]
     stream = b"".join(msg(b"a", PLAINLY.ack(each), b"") for each in numbers)
-    assert rows(decode_responses(stream, PLAINLY.pull).deliveries) == numbers
+    assert rows(decode_responses(stream, PLAINLY.pull)) == numbers
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
