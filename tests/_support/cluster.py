@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,14 +14,23 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .admin import Admin, wait_until
 
+#: Ports below those that Linux gives to outgoing connections (``ip_local_port_range``).
+_NOT_EPHEMERAL = range(20_000, 32_000)
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that are free, all different, and that no outgoing connection is given meanwhile."""
+    ports = iter(random.sample(_NOT_EPHEMERAL, len(_NOT_EPHEMERAL)))
+    return [next(filter(_is_free, ports)) for _ in range(count)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as each:
+        try:
+            each.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @contextmanager

@@ -20,16 +20,19 @@ class Relay:
         self._listener = listener
         where = urlsplit(url)
         self._server = (where.hostname, where.port or 4222)
-        self._open: set[threading.Event] = set()
+        self._lock = threading.Lock()
+        self._open: list[threading.Event] = []
         self._all = False
         self.accepted = 0
+        self.sent = bytearray()  # by the clients
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stall(self, *, new: bool = False) -> None:
         """Carry nothing more over the present connections, and with ``new`` over later ones."""
-        self._all = new
-        for each in self._open:
-            each.set()
+        with self._lock:
+            self._all = new
+            for each in self._open:
+                each.set()
 
     def _accept(self) -> None:
         while True:
@@ -40,16 +43,21 @@ class Relay:
             self.accepted += 1
             server = socket.create_connection(self._server)
             stalled = threading.Event()
-            if self._all:
-                stalled.set()
-            self._open.add(stalled)
-            for ends in ((client, server), (server, client)):
+            with self._lock:
+                if self._all:
+                    stalled.set()
+                self._open.append(stalled)
+            for ends in ((client, server, self.sent), (server, client, None)):
                 threading.Thread(target=_carry, args=(*ends, stalled), daemon=True).start()
 
 
-def _carry(source: socket.socket, target: socket.socket, stalled: threading.Event) -> None:
+def _carry(
+    source: socket.socket, target: socket.socket, seen: bytearray | None, stalled: threading.Event
+) -> None:
     try:
         while chunk := source.recv(1 << 16):
+            if seen is not None:
+                seen += chunk
             if not stalled.is_set():
                 target.sendall(chunk)
     except OSError:
