@@ -79,8 +79,7 @@ class PullConnection:
         self._sid = ""
         self._inbox = ""
         self._pulls = 0
-        self._patience = AdaptiveTimeout(settings)
-        self._unanswered = 0  # requests in a row
+        self._timeout = AdaptiveTimeout(settings)
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -130,7 +129,7 @@ class PullConnection:
         except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
                 link.give_up()
-                self._unanswered += 1
+                self._timeout.unanswered()
             self.close()  # late messages must not be taken for the next pull's
             received = sum(len(part.messages) for part in parts)
             if not received:
@@ -149,13 +148,13 @@ class PullConnection:
         """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
         pull = Pull(self._sid.encode(), self._consumer.encode(), inbox.encode())
         started = time.monotonic()
-        patience = self._patience.seconds(self._unanswered)
+        timeout = self._timeout.seconds()
         received, expected = 0, count
         while received < expected:
-            block = link.block(time.monotonic() + wait + patience, self._subject)
+            block = link.block(time.monotonic() + wait + timeout, self._subject)
             if not parts:
-                self._patience.answered(max(time.monotonic() - started - wait, 0.0))
-                patience, self._unanswered = self._settings.request_timeout, 0
+                self._timeout.answered(max(time.monotonic() - started - wait, 0.0))
+                timeout = self._settings.request_timeout
             replies = decode_deliveries(block, pull, frozenset())
             link.consume(replies.consumed)
             parts.append(replies)
@@ -184,13 +183,12 @@ class PullConnection:
         link = self.link
         started = time.monotonic()
         try:
-            send_acks(link, prefix, deliveries, ACK, self._patience.seconds(self._unanswered))
+            send_acks(link, prefix, deliveries, ACK, self._timeout.seconds())
         except TimeoutExpiredError:
             link.give_up()
-            self._unanswered += 1
+            self._timeout.unanswered()
             raise
-        self._patience.answered(time.monotonic() - started)
-        self._unanswered = 0
+        self._timeout.answered(time.monotonic() - started)
 
     def _end_of_pull(self, status: PullStatus | None, received: int) -> tuple[bool, bool]:
         """Return whether the consumer has no more messages, and whether one exceeds the pull.

@@ -9,6 +9,7 @@ order, however each was read.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -150,23 +151,23 @@ def _read_single(
     """Yield single messages; after a failure, continue over a new connection."""
     rest = seqs
     any_replica = direct
-    patience = retry.AdaptiveTimeout(settings)
-    unanswered = 0  # attempts in a row
+    timeout = retry.AdaptiveTimeout(settings)
 
     def read() -> Iterator[Messages]:
-        nonlocal rest, any_replica, unanswered
-        wait = patience.seconds(unanswered)
-        wanted = rest.tolist()
+        nonlocal rest, any_replica
+        wanted, wait = rest.tolist(), timeout.seconds()
         try:
             with connection(settings) as link:
+                begun = time.monotonic()
                 for messages in read_singly(
                     link, settings, stream, wanted, any_replica, fields, wait
                 ):
-                    unanswered = 0
+                    if rest[0] == wanted[0]:
+                        timeout.answered(time.monotonic() - begun)
                     yield messages
                     rest = rest[rest > messages.seqs[-1]]
         except TimeoutExpiredError:
-            unanswered += 1
+            timeout.unanswered()
             # A replica or the leader may hang, so attempts alternate between them.
             any_replica = direct and not any_replica
             raise

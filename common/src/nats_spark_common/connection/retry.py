@@ -43,7 +43,7 @@ _MULTIPLE = 4.0
 
 
 class AdaptiveTimeout:
-    """The timeout of a request that normally gets its reply at once.
+    """The timeout of requests that normally get their replies at once.
 
     A request to a leader that hangs is lost, and the next leader replies to the next request at
     once. Therefore the first attempts wait for a multiple of recent reply times, and the later ones
@@ -54,17 +54,23 @@ class AdaptiveTimeout:
         """The last attempt of ``nats.retry.count`` always waits for the full timeout."""
         self._timeout = settings.request_timeout
         self._short_attempts = min(_SHORT_ATTEMPTS, settings.retry_count)
+        self._unanswered = 0  # attempts in a row
         self._took = 0.0
 
-    def seconds(self, attempt: int) -> float:
-        """Return the timeout of attempt number ``attempt`` (from 0) in seconds."""
-        if attempt >= self._short_attempts:
+    def seconds(self) -> float:
+        """Return the timeout of the next attempt in seconds."""
+        if self._unanswered >= self._short_attempts:
             return self._timeout
         return min(self._timeout, max(_MIN_TIMEOUT, _MULTIPLE * self._took))
 
     def answered(self, took: float) -> None:
-        """Record that a reply took ``took`` seconds."""
+        """Record that a reply came after ``took`` seconds."""
+        self._unanswered = 0
         self._took = max(took, 0.9 * self._took)
+
+    def unanswered(self) -> None:
+        """Record that an attempt got no reply."""
+        self._unanswered += 1
 
 
 def pause(attempt: int, since: float | None = None) -> float:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from itertools import count
 from typing import Any
 
 from ..connection.retry import AWAY, UNREACHED, AdaptiveTimeout, retrying
@@ -86,12 +85,10 @@ class Control(AbstractContextManager["Control"]):
         ]
         # Requests that change nothing may be sent twice, so they can have a short timeout.
         read_only = all(call.partition(".")[2].startswith("INFO.") for call, _ in wanted)
-        attempts = count()
 
         def attempt() -> list[dict[str, Any]]:
-            number = next(attempts)
             full = self._settings.request_timeout
-            timeout = self._timeout.seconds(number) if read_only else full
+            timeout = self._timeout.seconds() if read_only else full
             begun = time.monotonic()
             try:
                 replies = self._client.request_all(requests, timeout)
@@ -100,6 +97,7 @@ class Control(AbstractContextManager["Control"]):
                     for (subject, _), reply in zip(requests, replies, strict=True)
                 ]
             except TimeoutExpiredError:
+                self._timeout.unanswered()
                 self._client.switch_server()
                 raise
             self._replied = True

@@ -14,6 +14,7 @@ leader if it is a work queue.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -105,7 +106,6 @@ class _RangeReader:
         self._fetch: Fetch = direct.read if span.direct else ordered.read
         self._lags = 0
         self._timeout = retry.AdaptiveTimeout(settings)
-        self._unanswered = 0  # consecutive attempts
 
     def read(self) -> Iterator[Messages]:
         """Call `run` over connections of the pool, without direct gets if a mirror replies."""
@@ -121,7 +121,7 @@ class _RangeReader:
             except _Lagging:
                 raise
             except TimeoutExpiredError:
-                self._unanswered += 1
+                self._timeout.unanswered()
                 # The replica may hang, and so may the leader: alternate between them.
                 if self._fetch is direct.read:
                     self._fetch = ordered.read
@@ -139,9 +139,10 @@ class _RangeReader:
         span = self._span
         while self.cursor <= span.last:
             start = self.cursor
-            timeout = self._seconds()
+            timeout, begun = self._timeout.seconds(), time.monotonic()
             for messages in self._fetch(link, self._settings, span, start, self._fields, timeout):
-                self._unanswered = 0
+                if self.cursor == start:
+                    self._timeout.answered(time.monotonic() - begun)
                 wanted = messages.between(self.cursor, span.last)
                 self._check_gap(messages)
                 if len(messages):
@@ -201,10 +202,7 @@ class _RangeReader:
     def _request(
         self, link: Connection, call: str, body: dict[str, int | str] | None = None
     ) -> dict[str, Any]:
-        return request(link, self._settings, call, body, self._seconds())
-
-    def _seconds(self) -> float:
-        return self._timeout.seconds(self._unanswered)
+        return request(link, self._settings, call, body, self._timeout.seconds())
 
     def _next_stored(self, link: Connection) -> int | None:
         """Return the leader's first sequence at or after the position that matches the filters."""
