@@ -130,6 +130,7 @@ def test_a_query_survives_restarts_of_the_server_during_its_batches(
         .trigger(availableNow=True)
         .start()
     )
+    wait_until((tmp_path / "checkpoint" / "offsets" / "0").exists)  # it has begun
     done = threading.Event()
     restarts = 0
 
