@@ -3,6 +3,7 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+CLASSES := .cache/spark-classes.jsa
 PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pyproject.toml \
 	archived/partitioned/pyproject.toml
 
@@ -19,7 +20,7 @@ help: ## list the targets
 demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
 
-test: $(STAMP) java ## all tests, against real servers (ARGS="-k name" to choose)
+test: $(STAMP) $(CLASSES) java ## all tests, against real servers (ARGS="-k name" to choose)
 	@$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)  # they wait more than they work
 
 test-unit: $(STAMP) ## unit and property tests, without servers and Spark
@@ -60,6 +61,11 @@ clean: ## remove everything that the targets created
 
 java:
 	@scripts/find-java
+
+# What Spark loads, so that the many JVMs of the tests start in half the time.
+$(CLASSES): $(STAMP) tests/_support/class_archive.py | java
+	@echo "preparing the start of Spark (once)"
+	@$(PYTHON) -m tests._support.class_archive $@
 
 $(STAMP): $(PROJECTS) constraints.txt scripts/make-venv
 	@scripts/make-venv $(VENV)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from ._support import old_server
 from ._support.admin import Admin
+from ._support.spark import local_spark
 from ._support.tables import Table
 
 NEW = "nats-2.15"
@@ -95,33 +95,3 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 def table(tmp_path: Path) -> Table:
     """What a streaming query is to write, and its checkpoint."""
     return Table(tmp_path)
-
-
-#: For a JVM that lives for seconds or minutes: the optimizing compiler and parallel garbage
-#: collection cost more than they save.
-JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
-def local_spark(folder: Path, master: str = "local[2]") -> SparkSession:
-    """The session of the tests; also started by processes that are to be killed."""
-    # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
-    folder_of_python, python = os.path.split(sys.executable)
-    os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
-    os.environ["PYSPARK_PYTHON"] = python
-    session = (
-        SparkSession.builder.master(master)
-        .appName("nats-spark tests")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.local.dir", str(folder))
-        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.log.level", "FATAL")
-        .config("spark.driver.extraJavaOptions", JVM_OPTIONS)
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("FATAL")
-    return session

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyspark import TaskContext
 
-from tests.conftest import local_spark
+from .spark import local_spark
 
 
 def failing_at_first(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

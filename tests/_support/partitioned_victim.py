@@ -12,7 +12,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from tests.conftest import local_spark
+from .spark import local_spark
 
 
 def main(url: str, prefix: str, folder: str, until: str) -> None:

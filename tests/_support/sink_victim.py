@@ -12,7 +12,7 @@ from pathlib import Path
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
-from tests.conftest import local_spark
+from .spark import local_spark
 
 MODES = ("exactly-once", "at-least-once")
 

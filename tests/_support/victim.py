@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.conftest import local_spark
+from .spark import local_spark
 
 
 def main(url: str, stream: str, folder: str, until: str) -> None:

@@ -19,6 +19,7 @@ from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import free_ports
+from .._support.spark import JVM_OPTIONS
 
 SPARK = Path(pyspark.__file__).parent
 README = Path(__file__).parents[2] / "README.md"
@@ -29,6 +30,7 @@ BARE = {
     "PATH": "/usr/bin:/bin",
     "SPARK_HOME": str(SPARK),
     "SPARK_LOCAL_IP": "127.0.0.1",
+    "JDK_JAVA_OPTIONS": JVM_OPTIONS,
     **({"JAVA_HOME": os.environ["JAVA_HOME"]} if "JAVA_HOME" in os.environ else {}),
 }
 

@@ -22,6 +22,7 @@ from pyspark.sql import functions as f
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
+from .._support.spark import JVM_OPTIONS
 from .._support.writing import make_stream
 
 COUNT = 10
@@ -197,7 +198,7 @@ def test_a_program_in_scala_reads_and_writes(own: EmbeddedServer, tmp_path: Path
         for _ in range(COUNT):
             admin.publish("subject.0", b"Msg")
         command = [str(shell), "--master", "local[2]", "-I", str(program)]
-        command += ["--conf", "spark.ui.enabled=false"]
+        command += ["--conf", "spark.ui.enabled=false", "--driver-java-options", JVM_OPTIONS]
         result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180
         )

@@ -1,0 +1,45 @@
+"""Spark sessions of the tests, in JVMs that start with little work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+#: For a JVM that lives for seconds or minutes: the optimizing compiler and parallel garbage
+#: collection cost more than they save.
+CHEAP = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:disable"
+
+#: Made by `class_archive`; without it, or with one of another Java, a JVM only starts slower.
+_ARCHIVE = Path(__file__).resolve().parents[2] / ".cache" / "spark-classes.jsa"
+
+JVM_OPTIONS = f'{CHEAP} "-XX:SharedArchiveFile={_ARCHIVE}"'
+
+
+def local_spark(
+    folder: Path, master: str = "local[2]", jvm_options: str = JVM_OPTIONS
+) -> SparkSession:
+    """A session whose workers run this Python; also started by processes that are to be killed."""
+    # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
+    folder_of_python, python = os.path.split(sys.executable)
+    os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
+    os.environ["PYSPARK_PYTHON"] = python
+    session = (
+        SparkSession.builder.master(master)
+        .appName("nats-spark tests")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.local.dir", str(folder))
+        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.log.level", "FATAL")
+        .config("spark.driver.extraJavaOptions", jvm_options)
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("FATAL")
+    return session
