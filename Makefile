@@ -3,7 +3,7 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-CLASSES := .cache/spark-classes.jsa
+QUICK_SPARK := .cache/spark/classes.jsa
 PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pyproject.toml \
 	archived/partitioned/pyproject.toml
 
@@ -20,7 +20,7 @@ help: ## list the targets
 demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
 
-test: $(STAMP) $(CLASSES) java ## all tests, against real servers (ARGS="-k name" to choose)
+test: $(STAMP) $(QUICK_SPARK) java ## all tests, against real servers (ARGS="-k name" to choose)
 	@$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)  # they wait more than they work
 
 test-unit: $(STAMP) ## unit and property tests, without servers and Spark
@@ -62,10 +62,10 @@ clean: ## remove everything that the targets created
 java:
 	@scripts/find-java
 
-# What Spark loads, so that the many JVMs of the tests start in half the time.
-$(CLASSES): $(STAMP) tests/_support/class_archive.py | java
-	@echo "preparing the start of Spark (once)"
-	@$(PYTHON) -m tests._support.class_archive $@
+# The tests start so many JVMs and Python workers that it pays to make their start cheaper.
+$(QUICK_SPARK): $(STAMP) tests/_support/prepare_spark.py | java
+	@echo "preparing a Spark that starts quickly (half a minute, once)"
+	@$(PYTHON) -m tests._support.prepare_spark 2>/dev/null
 
 $(STAMP): $(PROJECTS) constraints.txt scripts/make-venv
 	@scripts/make-venv $(VENV)

@@ -6,16 +6,24 @@ import os
 import sys
 from pathlib import Path
 
+import pyspark
 from pyspark.sql import SparkSession
 
 #: For a JVM that lives for seconds or minutes: the optimizing compiler and parallel garbage
 #: collection cost more than they save.
 CHEAP = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xlog:disable"
 
-#: Made by `class_archive`; without it, or with one of another Java, a JVM only starts slower.
-_ARCHIVE = Path(__file__).resolve().parents[2] / ".cache" / "spark-classes.jsa"
+#: Made by `prepare_spark`; without them, processes only start slower.
+_PREPARED = Path(__file__).resolve().parents[2] / ".cache" / "spark"
+ARCHIVE = _PREPARED / "classes.jsa"
+HOME = _PREPARED / "home"
 
-JVM_OPTIONS = f'{CHEAP} "-XX:SharedArchiveFile={_ARCHIVE}"'
+JVM_OPTIONS = f'{CHEAP} "-XX:SharedArchiveFile={ARCHIVE}"'
+
+
+def spark_home() -> Path:
+    """The folder with Spark's programs and jars."""
+    return HOME if HOME.exists() else Path(pyspark.__file__).parent
 
 
 def local_spark(
@@ -26,6 +34,7 @@ def local_spark(
     folder_of_python, python = os.path.split(sys.executable)
     os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
     os.environ["PYSPARK_PYTHON"] = python
+    os.environ["SPARK_HOME"] = str(spark_home())
     session = (
         SparkSession.builder.master(master)
         .appName("nats-spark tests")

@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pyspark
 import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import free_ports
-from .._support.spark import JVM_OPTIONS
+from .._support.spark import JVM_OPTIONS, spark_home
 
-SPARK = Path(pyspark.__file__).parent
+SPARK = spark_home()
 README = Path(__file__).parents[2] / "README.md"
 COUNT = 1_000
 

@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pyspark
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
@@ -22,7 +21,7 @@ from pyspark.sql import functions as f
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
-from .._support.spark import JVM_OPTIONS
+from .._support.spark import JVM_OPTIONS, spark_home
 from .._support.writing import make_stream
 
 COUNT = 10
@@ -191,7 +190,7 @@ System.exit(0)
 def test_a_program_in_scala_reads_and_writes(own: EmbeddedServer, tmp_path: Path) -> None:
     program = tmp_path / "program.scala"
     program.write_text(PROGRAM.format(port=own.port, checkpoint=tmp_path / "checkpoint"))
-    shell = Path(pyspark.__file__).parent / "bin" / "spark-shell"
+    shell = spark_home() / "bin" / "spark-shell"
     with closing(Admin(own.url)) as admin:
         make_stream(admin, "P-0", subjects=["subject.0"])
         make_stream(admin, "DONE", subjects=["done.>"])

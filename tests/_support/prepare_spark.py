@@ -1,26 +1,39 @@
-"""Makes an archive of the classes that Spark loads, so that each JVM of the tests starts sooner.
+"""Prepares a Spark whose processes start with half the work, for the many that the tests start.
 
-A JVM that maps the archive starts Spark with half of the work (class data sharing, JEP 350); one to
-which it does not fit ignores it. Run as ``python -m tests._support.class_archive ARCHIVE``.
+JVMs map an archive of the classes that Spark loads (class data sharing, JEP 350); one to which it
+does not fit ignores it. Python workers import pyspark from this environment, which has bytecode,
+instead of Spark's zip file, which each of them would compile. Run as
+``python -m tests._support.prepare_spark``.
 """
 
 from __future__ import annotations
 
-import sys
+import shutil
 import tempfile
 from pathlib import Path
+
+import pyspark
 
 from nats_spark_common.embedded import EmbeddedServer
 
 from .admin import Admin
-from .spark import CHEAP, local_spark
+from .spark import ARCHIVE, CHEAP, HOME, local_spark
 
 
-def main(archive: str) -> None:
+def main() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+    (HOME / "python" / "lib").mkdir(parents=True)
+    installed = Path(pyspark.__file__).parent
+    for name in ("bin", "sbin", "jars"):
+        (HOME / name).symlink_to(installed / name)
+    for file in (installed / "python" / "lib").glob("py4j-*.zip"):
+        (HOME / "python" / "lib" / file.name).symlink_to(file)
+    archive_classes()
+
+
+def archive_classes() -> None:
     """Run what loads most of the classes: a streaming query, its checkpoint, and Parquet files."""
-    target = Path(archive).absolute()
-    unfinished = target.with_suffix(".unfinished")
-    target.parent.mkdir(exist_ok=True)
+    unfinished = ARCHIVE.with_suffix(".unfinished")
     with tempfile.TemporaryDirectory() as folder, EmbeddedServer() as server:
         admin = Admin(server.url)
         admin.create_stream("S")
@@ -38,8 +51,8 @@ def main(archive: str) -> None:
         spark.stop()
         jvm.stdin.close()  # it ends, and writes the archive
         jvm.wait()
-    unfinished.rename(target)
+    unfinished.replace(ARCHIVE)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
