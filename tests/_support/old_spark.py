@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .spark import CHEAP
+
 ROOT = Path(__file__).resolve().parents[2]
 _CACHE = ROOT / ".cache"
 _SOURCES = ("common", "v2", "balanced", "archived/partitioned")
@@ -37,6 +39,7 @@ def run(folder: Path, script: str, *paths: Path) -> str:
     sources = (ROOT / source / "src" for source in _SOURCES)
     environment = {name: v for name, v in os.environ.items() if name != "SPARK_HOME"}
     environment["PYTHONPATH"] = os.pathsep.join(map(str, (folder, *sources, *paths)))
+    environment["JDK_JAVA_OPTIONS"] = CHEAP
     environment["PYSPARK_PYTHON"] = environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False

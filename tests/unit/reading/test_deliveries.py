@@ -167,7 +167,7 @@ def decoded(data: bytes) -> Received:
 
 
 @given(replies(), st.lists(st.integers(0, 2000), max_size=4))
-@settings(max_examples=500)
+@settings(max_examples=250)
 def test_where_the_bytes_are_cut_makes_no_difference(sent: list[Sent], cuts: list[int]) -> None:
     data = b"".join(each.raw for each in sent)
     received = Received()
@@ -185,7 +185,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(sent: list[Sent], cuts: lis
 
 
 @given(replies(), st.integers(0, 3000), st.binary(min_size=1, max_size=3))
-@settings(max_examples=1000)
+@settings(max_examples=400)
 def test_broken_bytes_are_decoded_as_one_by_one_or_rejected(
     sent: list[Sent], at: int, bytes_: bytes
 ) -> None:

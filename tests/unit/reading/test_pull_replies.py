@@ -281,7 +281,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Sent], Origin]:
 
 
 @given(conversations())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_responses_decode_to_the_delivered_messages(
     conversation: tuple[list[Sent], Origin],
 ) -> None:
@@ -290,14 +290,14 @@ def test_responses_decode_to_the_delivered_messages(
 
 
 @given(conversations())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_both_decoders_agree(conversation: tuple[list[Sent], Origin]) -> None:
     sent, origin = conversation
     assert_both_agree(raw_of(sent), origin)
 
 
 @given(conversations(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_both_decoders_agree_on_the_start_of_a_block(
     conversation: tuple[list[Sent], Origin], data: st.DataObject
 ) -> None:
@@ -307,7 +307,7 @@ def test_both_decoders_agree_on_the_start_of_a_block(
 
 
 @given(conversations(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_the_result_does_not_depend_on_where_bytes_are_cut(
     conversation: tuple[list[Sent], Origin], data: st.DataObject
 ) -> None:
