@@ -11,7 +11,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -47,6 +47,9 @@ bench: $(STAMP) java ## measure reading, all sides in one run, and print ratios 
 
 bench-write: $(STAMP) java ## measure writing (ARGS="--quick")
 	@$(PYTHON) benchmarks/write.py $(ARGS)
+
+bench-ways: $(STAMP) ## measure direct gets against consumers (ARGS="--quick" or "--cluster")
+	@$(PYTHON) benchmarks/ways.py $(ARGS)
 
 bench-balanced: $(STAMP) java ## compare the balanced flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)

@@ -17,13 +17,13 @@ _CHUNK = 1000
 _MAX_CHUNKS_IN_FLIGHT = 4
 
 
-def fill(url: str, stream: str, count: int, size: int) -> None:
+def fill(url: str, stream: str, count: int, size: int, replicas: int = 1) -> None:
     """Create a stream in file storage, and store ``count`` messages of ``size`` random bytes.
 
     Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0`` to
     ``<stream>.99`` in turn.
     """
-    asyncio.run(_create(url, stream))
+    asyncio.run(_create(url, stream, replicas))
     rng = random.Random(1)
     payloads = [rng.randbytes(size) for _ in range(64)]
     with Bare(url) as link:
@@ -49,10 +49,14 @@ def fill(url: str, stream: str, count: int, size: int) -> None:
     asyncio.run(_check(url, stream, count))
 
 
-async def _create(url: str, stream: str) -> None:
+async def _create(url: str, stream: str, replicas: int) -> None:
     client = await nats.connect(url)
     config = StreamConfig(
-        name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE, allow_direct=True
+        name=stream,
+        subjects=[f"{stream}.>"],
+        storage=StorageType.FILE,
+        allow_direct=True,
+        num_replicas=replicas,
     )
     await client.jetstream().add_stream(config)
     await client.close()

@@ -77,6 +77,12 @@ def server(request: pytest.FixtureRequest) -> EmbeddedServer:
     return found
 
 
+@pytest.fixture(params=["auto", "consumer"])
+def via(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading: by itself, a short range of a new server is read with direct gets."""
+    monkeypatch.setenv("NATS_READ_VIA", request.param)
+
+
 @pytest.fixture
 def admin(nats_server: EmbeddedServer) -> Iterator[Admin]:
     """nats-py connected to the current server."""

@@ -1,6 +1,6 @@
 """A driver process that is there to be killed: a query from JetStream to Parquet.
 
-Run as ``python -m tests._support.victim URL STREAM FOLDER now|on``.
+Run as ``python -m tests._support.victim URL STREAM FOLDER VIA [now]``; VIA is ``nats.read.via``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from .spark import local_spark
 
 
-def main(url: str, stream: str, folder: str, until: str) -> None:
+def main(url: str, stream: str, folder: str, via: str, until: str = "on") -> None:
     place = Path(folder)
     spark = local_spark(place / "spark")
     writer = (
@@ -20,6 +20,7 @@ def main(url: str, stream: str, folder: str, until: str) -> None:
         .option("nats.stream.name", stream)
         .option("nats.max.messages.per.trigger", "3000")
         .option("nats.min.range", "500")
+        .option("nats.read.via", via)
         .load()
         .select("streamSeq", "content")
         .writeStream.format("parquet")

@@ -31,6 +31,7 @@ def servers() -> Iterator[list[EmbeddedServer]]:
         yield servers
 
 
+@pytest.mark.usefixtures("via")
 def test_a_range_is_read_once_and_whole_while_its_server_is_killed(
     servers: list[EmbeddedServer],
 ) -> None:

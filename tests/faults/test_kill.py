@@ -80,11 +80,13 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
             time.sleep(chance.uniform(0.0, 1.2))  # the random moment of a batch
             return True
 
-        kill_at(in_a_new_batch, tmp_path, "victim", nats_server.url, stream, str(tmp_path), "on")
+        via = chance.choice(["direct", "consumer"])
+        kill_at(in_a_new_batch, tmp_path, "victim", nats_server.url, stream, str(tmp_path), via)
     assert offsets_logged(tmp_path / "checkpoint") < COUNT // 3000 - 1, (
         "it finished before it was killed"
     )
-    with victim(tmp_path, "victim", nats_server.url, stream, str(tmp_path), "now") as process:
+    last = ("victim", nats_server.url, stream, str(tmp_path), "auto", "now")
+    with victim(tmp_path, *last) as process:
         assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
     rows = spark.read.parquet(str(tmp_path / "rows")).collect()
     assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT + 1))

@@ -41,6 +41,7 @@ def crash(server: EmbeddedServer) -> None:
     server.start()
 
 
+@pytest.mark.usefixtures("via")
 @pytest.mark.parametrize("how", [EmbeddedServer.restart, crash], ids=["restart", "crash"])
 def test_a_range_is_read_once_and_whole_over_restarts_of_the_server(
     own_server: EmbeddedServer, how: Callable[[EmbeddedServer], None]

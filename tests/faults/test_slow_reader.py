@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin
@@ -13,6 +15,7 @@ COUNT = 400
 SIZE = 100_000
 
 
+@pytest.mark.usefixtures("via")
 def test_a_reader_that_the_server_cut_off_as_too_slow_loses_nothing() -> None:
     with EmbeddedServer('write_deadline: "100ms"\nmax_pending: 40MB') as server:
         admin = Admin(server.url)

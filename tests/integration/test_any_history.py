@@ -99,7 +99,13 @@ class History:
 @given(
     events=st.lists(EVENTS, max_size=12),
     limits=st.sampled_from(
-        [{}, {"max_messages_per_trigger": "7"}, {"max_bytes_per_trigger": "1KiB"}]
+        [
+            {},
+            {"read_via": "consumer"},
+            {"max_messages_per_trigger": "7"},
+            {"max_messages_per_trigger": "7", "read_via": "consumer"},
+            {"max_bytes_per_trigger": "1KiB"},
+        ]
     ),
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

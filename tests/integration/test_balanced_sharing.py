@@ -10,6 +10,7 @@ from nats.js.api import RetentionPolicy
 
 from nats_spark_common import DataLossError, NatsSettings
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.planning.way import NEVER
 from pyspark_nats_balanced.read_messages import Source, read_messages
 
 from .._support.admin import Admin, wait_until
@@ -191,7 +192,7 @@ def test_large_messages_far_apart_do_not_overrun_the_server(
     with start(server.url, stream, num_listeners="2") as driver:
         position = driver.initial()
         deliveries = driver.latest(position)
-        source = Source(stream, deliveries["created"], True, False)
+        source = Source(stream, deliveries["created"], True, False, NEVER)
         settings = NatsSettings.from_options(options(server.url))
         seqs = np.arange(1, 1_001)
         parts = read_messages(settings, source, seqs, frozenset({"content"}))

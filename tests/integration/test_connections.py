@@ -395,10 +395,10 @@ def test_no_server_at_all_names_each_with_its_reason() -> None:
 def test_a_permission_that_is_missing_is_named(tmp_path: Path) -> None:
     config = (
         "authorization { users = [ {user: ada, password: geheim}, {user: eve, password: geheim, "
-        'permissions { publish { deny: ["$JS.API.DIRECT.GET.>"] } } } ] }'
+        'permissions { publish { deny: ["$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.>"] } } } ] }'
     )
     with filled(config, user="ada", password="geheim") as server:
-        refused(server, r"DIRECT\.GET\.S", user="eve", password="geheim")
+        refused(server, r"CONSUMER\.CREATE\.S", user="eve", password="geheim")
 
 
 def test_settings_of_a_command_line_context(

@@ -13,6 +13,7 @@ from typing import Any
 
 from nats_spark_common.jetstream.api import DIRECT_VERSION, StreamInfo
 from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.planning import way
 
 from .batch_limits import BatchLimits
 from .batch_puller import BatchPuller
@@ -192,5 +193,6 @@ class Query:
             stream.created,
             stream.allow_direct and version >= DIRECT_VERSION,
             stream.reads_direct(version),
+            way.consumer_from(self._settings, stream),
             acked_elsewhere,
         )

@@ -42,6 +42,7 @@ class Source:
         created: creation time of the stream that the batch was planned on.
         direct: whether the stream answers direct gets; otherwise the leader reads each message.
         ranges: whether the stream answers direct get batches.
+        consumer_from: as in `StreamRange`.
         acked_elsewhere: whether other members of the consumer may have acknowledged some of the
             messages, which work queues and interest streams then remove.
     """
@@ -50,6 +51,7 @@ class Source:
     created: str
     direct: bool
     ranges: bool
+    consumer_from: int
     acked_elsewhere: bool = False
 
 
@@ -139,7 +141,9 @@ def _read_planned(
         single = single[single > last]
         if len(before):
             yield from _read_single(settings, source.stream, before, source.direct, fields)
-        span = StreamRange(source.stream, source.created, first, last)
+        span = StreamRange(
+            source.stream, source.created, first, last, consumer_from=source.consumer_from
+        )
         yield from read_range(settings, span, fields, check_loss=False)
     if len(single):
         yield from _read_single(settings, source.stream, single, source.direct, fields)

@@ -3,7 +3,8 @@
     NatsSparkError
      ├── OptionError              an option is unknown, invalid or in conflict (a ValueError)
      ├── ConnectError             no server could be reached, or the connection was lost
-     │    └── AuthError           the server rejects the credentials, or the user lacks a permission
+     │    └── AuthError           the server rejects the credentials
+     │         └── MissingPermissionError   the user lacks a permission
      ├── TimeoutExpiredError      a request got no reply in time
      ├── ProtocolError            bytes that a NATS server does not send
      │    └── OtherStreamError    another stream, a mirror, replied to a direct get
@@ -41,6 +42,10 @@ class ConnectError(NatsSparkError):
 
 class AuthError(ConnectError):
     """The server rejects the credentials, or this user lacks a permission."""
+
+
+class MissingPermissionError(AuthError):
+    """The user lacks a permission; the message names the subject."""
 
 
 class TimeoutExpiredError(NatsSparkError):

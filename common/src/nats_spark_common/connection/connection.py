@@ -19,7 +19,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import AuthError, ConnectError, NatsSparkError, TimeoutExpiredError
+from ..errors import (
+    AuthError,
+    ConnectError,
+    MissingPermissionError,
+    NatsSparkError,
+    TimeoutExpiredError,
+)
 from ..protocol.operations import (
     PING,
     PING_SIGNAL,
@@ -308,7 +314,9 @@ class Connection(AbstractContextManager["Connection"]):
             self.close()
             raise server_error(event.text)
         elif isinstance(event, Err):
-            raise AuthError(f"the server reports: {event.text}; grant the user this permission")
+            raise MissingPermissionError(
+                f"the server reports: {event.text}; grant the user this permission"
+            )
 
     def shrink(self) -> None:
         """Reduce a buffer that grew for a large message to its normal size, unless it is in use."""

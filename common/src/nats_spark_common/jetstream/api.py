@@ -58,6 +58,7 @@ class StreamInfo:
         transforms: whether messages are stored with other subjects than they are published to.
         servers: names of the servers with a replica, the leader first; lagging replicas are
             omitted.
+        clustered: whether the server is one of a cluster.
     """
 
     name: str
@@ -75,6 +76,7 @@ class StreamInfo:
     replicas: int = 1
     transforms: bool = False
     servers: tuple[str, ...] = ()
+    clustered: bool = False
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
@@ -98,6 +100,7 @@ class StreamInfo:
             replicas=int(config.get("num_replicas") or 1),
             transforms=bool(config.get("subject_transform")),
             servers=_servers(info.get("cluster") or {}),
+            clustered="name" in (info.get("cluster") or {}),  # a single server names itself only
         )
 
     def reads_direct(self, server_version: tuple[int, ...]) -> bool:

@@ -24,9 +24,9 @@ from ..connection.connect import connect
 from ..connection.connection import PONG_WITHIN, QUIET, Connection, Server
 from ..connection.outage import Outage
 from ..errors import (
-    AuthError,
     ConnectError,
     JetStreamUnavailableError,
+    MissingPermissionError,
     NatsSparkError,
     TimeoutExpiredError,
 )
@@ -115,7 +115,9 @@ class BlockingClient:
         named = f'"{subject.lower()}"'
         violation = next((each for each in self._violations if named in each), None)
         if violation:  # the server sends it on the connection, instead of a reply
-            raise AuthError(f"the server reports: {violation}; grant the user this permission")
+            raise MissingPermissionError(
+                f"the server reports: {violation}; grant the user this permission"
+            )
         if isinstance(reply, (TimeoutError, nats.errors.TimeoutError)):
             raise TimeoutExpiredError(
                 f"no reply to {subject} in time (nats.request.timeout="

@@ -45,6 +45,7 @@ from .types import (
     Subjects,
     UnknownColumns,
     Urls,
+    Via,
 )
 
 _BALANCED_MAX_MESSAGES = 100_000
@@ -156,6 +157,11 @@ class NatsSettings(BaseSettings):
         4 << 20, description="maximum bytes per request of a task, 64KiB to 32MiB"
     )
     fetch_messages: Count = Field(100_000, description="maximum messages per request of a task")
+    read_via: Via = Field(
+        "auto",
+        description="read with direct gets, through a consumer, or the cheaper of the two: auto, "
+        "direct or consumer",
+    )
     poll_interval: PositiveDuration = Field(0.1, description="poll interval of an idle query")
     fail_on_data_loss: bool = Field(
         True, description="fail if messages were removed before they were read"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,8 @@ class StreamRange:
     Attributes:
         created: creation time of the stream that the range was planned on.
         filters: filter subjects; without any, every message is read.
-        direct: whether to use direct get batches; otherwise an ordered consumer.
+        direct: whether direct get batches can read it; otherwise an ordered consumer does.
+        consumer_from: length from which a consumer reads it even so, because it is cheaper.
     """
 
     stream: str
@@ -22,6 +24,7 @@ class StreamRange:
     last: int
     filters: tuple[str, ...] = ()
     direct: bool = True
+    consumer_from: int = sys.maxsize
 
     def __len__(self) -> int:
         return max(0, self.last - self.first + 1)

@@ -25,6 +25,19 @@ from ..protocol.subjects import matches_any
 from ..rows.messages import Messages
 from .deliveries import Pull, PullStatus, decode_deliveries
 
+
+class RejectedError(Exception):
+    """The server rejects the consumer.
+
+    Attributes:
+        error: the error that the server sent.
+    """
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 #: The server removes the consumer after this time without a pull; the next attempt creates another.
 _INACTIVE_NS = 60_000_000_000
 
@@ -43,6 +56,7 @@ def read(
     that there are none: the consumer may be on a replica that lags.
 
     Raises:
+        RejectedError: the server rejects the consumer.
         JetStreamUnavailableError: the consumer no longer exists.
         ProtocolError: a message was lost in transit; the messages yielded before are complete.
         TimeoutExpiredError, ConnectError: as `Connection.block`.
@@ -121,7 +135,10 @@ class _Consumer:
         elif filters:
             config["filter_subjects"] = list(filters)
         body = {"stream_name": stream, "config": config}
-        request(self._connection, self._settings, call, body, self._first_timeout)
+        try:
+            request(self._connection, self._settings, call, body, self._first_timeout)
+        except ServerError as error:
+            raise RejectedError(error) from error
 
     def delete(self) -> None:
         """Send the delete request without waiting for a reply: an idle consumer expires anyway."""

@@ -8,7 +8,8 @@ the stream's first sequence distinguishes messages deleted inside the stream fro
 
 Mirrors of a stream may reply to direct gets for it (ADR-31), and a replica that hangs receives them
 and does not reply. The range is then read from the stream itself, through a consumer, or from its
-leader if it is a work queue.
+leader if it is a work queue. A range that is to be read through a consumer is read with direct gets
+if the server rejects the consumer: the user may lack the permission, or a limit may be reached.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ import numpy as np
 from ..connection import retry
 from ..connection.connection import Connection
 from ..connection.pool import connection
-from ..errors import DataLossError, OtherStreamError, ServerError, TimeoutExpiredError
+from ..errors import (
+    DataLossError,
+    MissingPermissionError,
+    OtherStreamError,
+    ServerError,
+    TimeoutExpiredError,
+)
 from ..jetstream.api import REFUSED_BY_WORK_QUEUE, StreamInfo, is_no_message
 from ..jetstream.requests import request
 from ..options.settings import NatsSettings
@@ -86,6 +93,10 @@ def read_range(
 _MAX_LAGS = 1
 
 
+#: Connection keys and streams for which the server has rejected a consumer of this process.
+_rejected: set[tuple[str, str]] = set()
+
+
 class _Lagging(TimeoutExpiredError):
     """The replying replica lacks a message that the leader has."""
 
@@ -103,7 +114,9 @@ class _RangeReader:
         self._span = span
         self._fields = fields
         self._direct_allowed = span.direct  # until a mirror replies for the stream
-        self._fetch: Fetch = direct.read if span.direct else ordered.read
+        self._consumer_allowed = (settings.connection_key(), span.stream) not in _rejected
+        via_consumer = len(span) >= span.consumer_from and self._consumer_allowed
+        self._fetch: Fetch = ordered.read if via_consumer or not span.direct else direct.read
         self._lags = 0
         self._timeout = retry.AdaptiveTimeout(settings)
 
@@ -123,16 +136,39 @@ class _RangeReader:
             except TimeoutExpiredError:
                 self._timeout.unanswered()
                 # The replica may hang, and so may the leader: alternate between them.
-                if self._fetch is direct.read:
+                if self._fetch is direct.read and self._consumer_allowed:
                     self._fetch = ordered.read
                 elif self._direct_allowed:
                     self._fetch = direct.read
                 raise
-            except ServerError as error:
-                if error.err_code not in REFUSED_BY_WORK_QUEUE or self._span.filters:
-                    raise
-                _log.info("%s; reading from the leader of stream %s", error, self._span.stream)
-                self._fetch = single_gets.read_from_leader
+            except MissingPermissionError as error:
+                self._fetch = self._way_without_permission(error)
+            except ordered.RejectedError as rejected:
+                self._fetch = self._way_without_consumer(rejected.error)
+
+    def _way_without_permission(self, error: MissingPermissionError) -> Fetch:
+        """Return another way to read after the user may not use this one; raise without one."""
+        if self._fetch is ordered.read:
+            return self._way_without_consumer(error)
+        if self._fetch is not direct.read or not self._consumer_allowed:
+            raise error
+        _log.info("%s; reading stream %s through a consumer", error, self._span.stream)
+        self._direct_allowed = False
+        return ordered.read
+
+    def _way_without_consumer(self, error: MissingPermissionError | ServerError) -> Fetch:
+        """Return another way to read after a consumer was rejected; raise without one."""
+        stream = self._span.stream
+        if self._direct_allowed:
+            _log.info("%s; reading stream %s with direct gets", error, stream)
+            _rejected.add((self._settings.connection_key(), stream))
+            self._consumer_allowed = False
+            return direct.read
+        work_queue = isinstance(error, ServerError) and error.err_code in REFUSED_BY_WORK_QUEUE
+        if not work_queue or self._span.filters:
+            raise error
+        _log.info("%s; reading from the leader of stream %s", error, stream)
+        return single_gets.read_from_leader
 
     def run(self, link: Connection) -> Iterator[Messages]:
         """Read from the position to the range's end over one connection."""

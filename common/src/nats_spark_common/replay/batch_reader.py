@@ -79,8 +79,7 @@ class BatchReader(DataSourceReader):
             filters = narrowed
         if begin > end:
             return None
-        direct = streams.reads_direct(info, filters)
-        return StreamRange(info.name, info.created, begin, end, filters, direct)
+        return streams.range(info, begin, end, filters)
 
 
 class _PushFilters:

@@ -127,9 +127,7 @@ class Query:
         if lost:
             report_loss(self._settings, lost)
             first = info.first_seq
-        filters = self._settings.stream_subjects
-        direct = self._streams.reads_direct(info, filters)
-        return StreamRange(name, info.created, first, reached.seq, filters, direct)
+        return self._streams.range(info, first, reached.seq, self._settings.stream_subjects)
 
     def _check_position(self, position: Offset) -> None:
         """Check the position once a run; `reconcile` reports streams that are lost later."""

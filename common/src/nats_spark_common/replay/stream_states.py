@@ -11,7 +11,9 @@ from ..jetstream.api import StreamInfo
 from ..jetstream.control import Control
 from ..options.positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
 from ..options.settings import NatsSettings
+from ..planning import way
 from ..planning.data_loss import lost_messages, report_unmatched
+from ..planning.ranges import StreamRange
 from .offsets import Offset, StreamOffset
 from .strategy import Selection
 
@@ -89,9 +91,12 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """Seconds since the last request."""
         return time.monotonic() - self._refreshed
 
-    def reads_direct(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
-        """Return whether direct get batches can read the stream with the filters."""
-        return info.reads_direct(self._control.server_version) and len(filters) <= 1
+    def range(
+        self, info: StreamInfo, first: int, last: int, filters: tuple[str, ...]
+    ) -> StreamRange:
+        """Return a range of the stream, with the way to read it. Raises as `way.choose`."""
+        chosen = way.choose(self._settings, info, filters, self._control.server_version)
+        return StreamRange(info.name, info.created, first, last, filters, *chosen)
 
     def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
         """Return the position of ``nats.start`` in each stream.
