@@ -11,7 +11,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,7 +21,7 @@ demo: $(STAMP) java ## a year of real flights through JetStream and Spark
 	@$(PYTHON) examples/flights/demo.py
 
 test: $(STAMP) $(QUICK_SPARK) java ## all tests, against real servers (ARGS="-k name" to choose)
-	@$(PYTHON) -m pytest -n 3 --dist worksteal $(ARGS)  # they wait more than they work
+	@$(PYTHON) -m pytest -n 4 --dist worksteal $(ARGS)  # they wait as much as they work
 
 test-unit: $(STAMP) ## unit and property tests, without servers and Spark
 	@$(PYTHON) -m pytest -n 2 tests/unit $(ARGS)
@@ -50,6 +50,9 @@ bench-write: $(STAMP) java ## measure writing (ARGS="--quick")
 
 bench-ways: $(STAMP) ## measure direct gets against consumers (ARGS="--quick" or "--cluster")
 	@$(PYTHON) benchmarks/ways.py $(ARGS)
+
+bench-latency: $(STAMP) java ## measure from publish to foreachBatch (ARGS="--quick")
+	@$(PYTHON) benchmarks/latency.py $(ARGS)
 
 bench-balanced: $(STAMP) java ## compare the balanced flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)

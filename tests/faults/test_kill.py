@@ -51,7 +51,7 @@ def kill_at(moment: Callable[[], bool], folder: Path, module: str, *arguments: s
         wait_until(
             lambda: process.poll() is not None or moment(),
             seconds=300,  # beside other tests, a batch takes a multiple of its time
-            every=0.001,
+            every=0.01,
         )
         assert process.poll() is None, (folder / "log").read_text()[-3000:]
 

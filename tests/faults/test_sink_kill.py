@@ -64,7 +64,7 @@ def test_a_driver_that_is_killed_between_its_first_publish_and_sparks_commit(
                     written(admin, stream) > known or process.poll() is not None
                 ),
                 seconds=200,
-                every=0.002,
+                every=0.02,
             )
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             time.sleep(chance.uniform(0.0, 0.3))  # the random moment of a batch
@@ -89,7 +89,7 @@ def test_workers_that_are_killed_in_the_midst_of_a_task(
             wait_until(
                 lambda known=known: written(admin, stream) > known or process.poll() is not None,
                 seconds=200,
-                every=0.001,
+                every=0.01,
             )
             killed += kill_a_writer(process.pid, nats_server.port)
         assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]

@@ -23,6 +23,7 @@ from nats_spark_common.jetstream.requests import request_with_retry
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.data_loss import recreated, report_loss
 from nats_spark_common.planning.ranges import StreamRange
+from nats_spark_common.planning.way import NEVER
 from nats_spark_common.reading.range_reader import read_range
 from nats_spark_common.reading.single_gets import read_singly
 from nats_spark_common.rows.messages import Int64s, Messages, merged
@@ -40,8 +41,8 @@ class Source:
 
     Attributes:
         created: creation time of the stream that the batch was planned on.
-        direct: whether the stream answers direct gets; otherwise the leader reads each message.
-        ranges: whether the stream answers direct get batches.
+        direct: whether the stream answers direct gets; otherwise the leader reads single messages.
+        batches: whether the stream answers direct get batches.
         consumer_from: as in `StreamRange`.
         acked_elsewhere: whether other members of the consumer may have acknowledged some of the
             messages, which work queues and interest streams then remove.
@@ -50,9 +51,14 @@ class Source:
     stream: str
     created: str
     direct: bool
-    ranges: bool
+    batches: bool
     consumer_from: int
     acked_elsewhere: bool = False
+
+    @property
+    def ranges(self) -> bool:
+        """Whether there is a way to read ranges; otherwise messages are read one by one."""
+        return self.batches or self.consumer_from < NEVER
 
 
 def plan_reads(seqs: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
@@ -141,9 +147,8 @@ def _read_planned(
         single = single[single > last]
         if len(before):
             yield from _read_single(settings, source.stream, before, source.direct, fields)
-        span = StreamRange(
-            source.stream, source.created, first, last, consumer_from=source.consumer_from
-        )
+        way = source.batches, source.consumer_from
+        span = StreamRange(source.stream, source.created, first, last, (), *way)
         yield from read_range(settings, span, fields, check_loss=False)
     if len(single):
         yield from _read_single(settings, source.stream, single, source.direct, fields)

@@ -2,5 +2,5 @@
 
 Start with `api`: the values of requests and replies. `control` sends requests from the driver, over
 nats-py (`blocking_client`); `requests` sends them from tasks, over a connection of the pool.
-`create_stream` creates a stream from the options.
+`create_stream` creates a stream from the options, and `arrivals` waits for the next message.
 """

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -98,6 +98,18 @@ class BlockingClient:
             return [r if isinstance(r, BaseException) else r.data for r in replies]
 
         return self._run(self._watched(send_all()), timeout + 5)
+
+    @property
+    def client(self) -> Client:
+        """The nats-py client; `switch_server` replaces it."""
+        return self._client
+
+    def run(self, work: Callable[[Client], Coroutine[Any, Any, _T]], timeout: float) -> _T:
+        """Await ``work`` of the client on its loop; return its result.
+
+        Raises ``TimeoutExpiredError`` or ``ConnectError``.
+        """
+        return self._run(work(self._client), timeout)
 
     def require_reply(self, subject: str, reply: bytes | BaseException) -> bytes:
         """Return the reply to a request to ``subject``, or raise the exception for its failure.

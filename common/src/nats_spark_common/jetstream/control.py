@@ -5,9 +5,11 @@ from __future__ import annotations
 import fnmatch
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
+
+from nats.aio.client import Client
 
 from ..connection.retry import AWAY, UNREACHED, AdaptiveTimeout, retrying
 from ..errors import (
@@ -22,6 +24,7 @@ from .api import StreamInfo, api_prefix, encode, parse_json
 from .blocking_client import BlockingClient
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 #: Minimum number of wanted streams for one paged list instead of a request each, and the maximum
 #: ratio of listed to wanted streams for which the list is the cheaper way.
@@ -108,6 +111,15 @@ class Control(AbstractContextManager["Control"]):
         # Before the first reply, missing JetStream is a configuration error; later it is temporary.
         transient = AWAY if self._replied else UNREACHED
         return retrying(attempt, self._settings, transient)
+
+    @property
+    def client(self) -> Client:
+        """The nats-py client of the connection; another one after a server did not respond."""
+        return self._client.client
+
+    def run(self, work: Callable[[Client], Coroutine[Any, Any, _T]], timeout: float) -> _T:
+        """Await ``work`` of the nats-py client. Raises as `BlockingClient.run`."""
+        return self._client.run(work, timeout)
 
     def stream_info(self, name: str) -> StreamInfo:
         """Return the stream's configuration and state. Raises ``StreamNotFoundError``."""

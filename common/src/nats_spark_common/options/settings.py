@@ -162,7 +162,11 @@ class NatsSettings(BaseSettings):
         description="read with direct gets, through a consumer, or the cheaper of the two: auto, "
         "direct or consumer",
     )
-    poll_interval: PositiveDuration = Field(0.1, description="poll interval of an idle query")
+    poll_interval: PositiveDuration = Field(
+        0.1,
+        description="maximum poll interval of an idle query; V2 and partitioned also wake when a "
+        "message is stored",
+    )
     fail_on_data_loss: bool = Field(
         True, description="fail if messages were removed before they were read"
     )

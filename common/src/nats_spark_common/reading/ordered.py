@@ -1,7 +1,7 @@
 """Reads a range through an ephemeral ordered pull consumer.
 
-For servers before 2.11, streams without ``allow_direct`` and several filter subjects. Returns the
-same rows in the same order as `direct`.
+For long ranges, servers before 2.11, streams without ``allow_direct`` and several filter subjects.
+Returns the same rows in the same order as `direct`.
 
 Source: ADR-15 (reply subject of a delivered message), ADR-17 (ordered consumer), ADR-37 (pull).
 """

@@ -72,7 +72,8 @@ class Query:
     def next(self, position: Offset, *, unlimited: bool) -> Offset:
         """Return the end of the next batch; ``position`` itself if there is none.
 
-        If there is none, waits for ``nats.poll.interval`` first, because Spark polls again at once.
+        If there is none, waits for a message first, up to ``nats.poll.interval``: Spark polls again
+        at once.
 
         Raises:
             DataLossError: messages were lost, and ``nats.fail.on.data.loss`` is set.
@@ -87,7 +88,7 @@ class Query:
             self._warn_of_unused_durable(position)
         end = self._end(position, unlimited)
         if end is position and self._target is None:
-            time.sleep(max(0.0, self._settings.poll_interval - self._streams.age))
+            self._streams.wait({name: each.seq for name, each in position})
             end = self._end(position, unlimited)
         return end
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
 from ..jetstream.api import StreamInfo
+from ..jetstream.arrivals import Arrivals
 from ..jetstream.control import Control
 from ..options.positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
 from ..options.settings import NatsSettings
@@ -35,9 +37,11 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}
         self._refreshed = -1e9
+        self._arrivals = Arrivals(self._control, settings)
 
     def close(self) -> None:
         """Close the connection."""
+        self._arrivals.close()
         self._control.close()
 
     def __exit__(self, *_: object) -> None:
@@ -90,6 +94,27 @@ class StreamStates(AbstractContextManager["StreamStates"]):
     def age(self) -> float:
         """Seconds since the last request."""
         return time.monotonic() - self._refreshed
+
+    def wait(self, after: Mapping[str, int]) -> None:
+        """Wait until ``nats.poll.interval`` after the last request, or until a message is stored.
+
+        Args:
+            after: the last sequence that was read of each stream.
+        """
+        seconds = self._settings.poll_interval - self.age
+        if seconds <= 0:
+            return
+        read = after if self._may_wait(after) else {}
+        if self._arrivals.wait(read, seconds):
+            self._refreshed = -1e9
+
+    def _may_wait(self, after: Mapping[str, int]) -> bool:
+        """Return whether all streams are read to their ends and allow another consumer."""
+        infos = self._infos
+        return self._settings.read_via != "direct" and all(
+            name in infos and infos[name].retention == "limits" and infos[name].last_seq == seq
+            for name, seq in after.items()
+        )
 
     def range(
         self, info: StreamInfo, first: int, last: int, filters: tuple[str, ...]
