@@ -22,8 +22,9 @@ JVM_OPTIONS = f'{CHEAP} "-XX:SharedArchiveFile={ARCHIVE}"'
 
 
 def spark_home() -> Path:
-    """The folder with Spark's programs and jars."""
-    return HOME if HOME.exists() else Path(pyspark.__file__).parent
+    """The folder with Spark's programs and jars: the prepared one if it is of this pyspark."""
+    installed = Path(pyspark.__file__).resolve().parent
+    return HOME if (HOME / "jars").resolve() == installed / "jars" else installed
 
 
 def local_spark(

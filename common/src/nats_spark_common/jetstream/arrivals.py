@@ -84,10 +84,15 @@ class _Consumer:
 
     async def _pull(self, request: dict[str, int | bool], count: int, seconds: float) -> None:
         """Pull messages, and note the last sequence; return when the pull is over."""
+        try:
+            await self._receive(request, count, seconds)
+        finally:
+            self.used = time.monotonic()
+
+    async def _receive(self, request: dict[str, int | bool], count: int, seconds: float) -> None:
         if self._replies is None:
             self._replies = await self.client.subscribe(f"{self._inbox}.*")
         self._pulls += 1
-        self.used = time.monotonic()
         inbox = f"{self._inbox}.{self._pulls}"
         await self.client.publish(self._subject, encode(request), reply=inbox)
         deadline = time.monotonic() + seconds
