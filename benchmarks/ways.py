@@ -22,8 +22,7 @@ from nats_spark_common import NatsSettings
 from nats_spark_common.connection.pool import connection
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.requests import request
-from nats_spark_common.planning.ranges import StreamRange
-from nats_spark_common.planning.way import NEVER
+from nats_spark_common.planning.ranges import NEVER, StreamRange
 from nats_spark_common.reading.range_reader import read_range
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from nats.js.api import RetentionPolicy
 
+from nats_spark_common import NatsSettings
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.planning.ranges import StreamRange
+from nats_spark_common.reading.range_reader import read_range
 
 from .._support.admin import Admin
 from .._support.proxy import proxy
@@ -112,3 +116,27 @@ def test_an_answer_of_a_lagging_replica_is_not_taken_for_deleted_messages(
                 range(1, COUNT + 1)
             )
     assert lag.done == min(times, 2)
+
+
+def test_a_work_queue_whose_direct_gets_are_not_answered_is_read_from_its_leader(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """As if a replica hung: a work queue allows no second consumer either."""
+    admin.create_stream(stream, retention=RetentionPolicy.WORK_QUEUE)
+    admin.fill(stream, COUNT)
+    created = admin.api(f"STREAM.INFO.{stream}")["created"]
+    lost: list[bytes] = []
+
+    def lose(answer: bytes) -> bytes:
+        if b"Nats-Stream: " not in answer:
+            return answer
+        lost.append(answer)
+        return b""
+
+    with proxy(nats_server.url, lose) as url:
+        given = {"nats.url": url, "nats.request.timeout": "1s", "nats.retry.count": "2"}
+        settings = NatsSettings.from_options(given)
+        span = StreamRange(stream, created, 1, COUNT)
+        found = read_range(settings, span, frozenset())
+        assert [seq for each in found for seq in each.seqs.tolist()] == list(range(1, COUNT + 1))
+    assert len(lost) == 1

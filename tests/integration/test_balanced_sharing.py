@@ -10,7 +10,7 @@ from nats.js.api import RetentionPolicy
 
 from nats_spark_common import DataLossError, NatsSettings
 from nats_spark_common.embedded import EmbeddedServer
-from nats_spark_common.planning.way import NEVER
+from nats_spark_common.planning.ranges import NEVER
 from pyspark_nats_balanced.read_messages import Source, read_messages
 
 from .._support.admin import Admin, wait_until

@@ -13,9 +13,10 @@ from nats_spark_common import MissingPermissionError, OptionError
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.planning.way import CONSUMER_FROM
 
+from .._support import consuming
 from .._support.admin import Admin
 from .._support.options import options
-from .._support.reading import numbers, read_stream
+from .._support.reading import drain, numbers, read_stream
 from .._support.writing import make_stream
 from .test_permissions import granted, server_for
 
@@ -75,7 +76,7 @@ def test_direct_gets_that_a_stream_does_not_allow_are_an_error_at_start(
 @pytest.fixture
 def without(request: pytest.FixtureRequest) -> Iterator[tuple[Admin, str]]:
     """A server whose user lacks the permissions that contain a word; an administrator, the URL."""
-    subjects = granted("all", "v2, partitioned")
+    subjects = granted("all", "v2, partitioned", "balanced")
     with server_for([each for each in subjects if request.param not in each]) as server:
         admin_url, url = (
             server.url.replace("nats://", f"nats://{user}:pw@") for user in ("admin", "spark")
@@ -143,3 +144,15 @@ def test_a_limit_of_consumers_is_no_obstacle(
     admin.run(admin.js.pull_subscribe(f"{stream}.>", durable="other", stream=stream))
     rows = read_stream(options(nats_server.url, stream_name=stream, read_via="consumer"))
     assert numbers(rows) == list(range(1, 101))
+
+
+@pytest.mark.parametrize("without", ["CONSUMER.CREATE"], indirect=True)
+def test_balanced_needs_no_consumer_but_its_durable(without: tuple[Admin, str]) -> None:
+    """A range that neither way may read is read message by message, from the leader."""
+    admin, url = without
+    config = admin.api(f"STREAM.INFO.{STREAM}")["config"]
+    admin.api(f"STREAM.UPDATE.{STREAM}", **{**config, "allow_direct": False})
+    admin.fill(STREAM, 2_000)
+    consuming.durable(admin, STREAM)
+    with consuming.start(url, STREAM) as driver:
+        assert numbers(drain(driver)) == list(range(1, 2_001))

@@ -22,8 +22,7 @@ from nats_spark_common.errors import DataLossError, TimeoutExpiredError
 from nats_spark_common.jetstream.requests import request_with_retry
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.data_loss import recreated, report_loss
-from nats_spark_common.planning.ranges import StreamRange
-from nats_spark_common.planning.way import NEVER
+from nats_spark_common.planning.ranges import NEVER, StreamRange
 from nats_spark_common.reading.range_reader import read_range
 from nats_spark_common.reading.single_gets import read_singly
 from nats_spark_common.rows.messages import Int64s, Messages, merged
@@ -149,7 +148,7 @@ def _read_planned(
             yield from _read_single(settings, source.stream, before, source.direct, fields)
         way = source.batches, source.consumer_from
         span = StreamRange(source.stream, source.created, first, last, (), *way)
-        yield from read_range(settings, span, fields, check_loss=False)
+        yield from read_range(settings, span, fields, check_loss=False, leader=True)
     if len(single):
         yield from _read_single(settings, source.stream, single, source.direct, fields)
 

@@ -7,7 +7,8 @@ import pytest
 from nats_spark_common import NatsSettings, OptionError
 from nats_spark_common.jetstream.api import StreamInfo
 from nats_spark_common.planning import way
-from nats_spark_common.planning.way import NEVER, choose
+from nats_spark_common.planning.ranges import NEVER
+from nats_spark_common.planning.way import choose
 
 NEW, OLD = (2, 15, 1), (2, 10, 26)
 
@@ -62,6 +63,7 @@ def test_a_stream_that_a_consumer_affects_is_read_direct(
 def test_the_option_overrides_the_choice() -> None:
     assert choose(settings("consumer"), info(retention="interest"), (), NEW) == (True, 0)
     assert choose(settings("direct"), info(), (), NEW) == (True, NEVER)
+    assert choose(settings("consumer"), info(retention="workqueue"), (), NEW) == (True, NEVER)
 
 
 @pytest.mark.parametrize(

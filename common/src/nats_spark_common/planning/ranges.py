@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+#: A ``consumer_from`` that no range reaches.
+NEVER = sys.maxsize
+
 
 @dataclass(frozen=True)
 class StreamRange:
@@ -24,7 +27,7 @@ class StreamRange:
     last: int
     filters: tuple[str, ...] = ()
     direct: bool = True
-    consumer_from: int = sys.maxsize
+    consumer_from: int = NEVER
 
     def __len__(self) -> int:
         return max(0, self.last - self.first + 1)

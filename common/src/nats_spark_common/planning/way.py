@@ -16,14 +16,10 @@ server and a cluster of three on two cores:
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import OptionError
 from ..jetstream.api import DIRECT_BATCH_VERSION, StreamInfo
 from ..options.settings import NatsSettings
-
-#: A ``consumer_from`` that no range reaches.
-NEVER = sys.maxsize
+from .ranges import NEVER
 
 #: Length of the shortest range that is read through a consumer, on a single server ...
 CONSUMER_FROM = 3_000
@@ -50,9 +46,11 @@ def choose(
 
 def consumer_from(settings: NatsSettings, info: StreamInfo) -> int:
     """Return `StreamRange.consumer_from` for ranges of a stream."""
+    if info.retention == "workqueue":  # which allows no other consumer
+        return NEVER
     if settings.read_via == "consumer":
         return 0
-    # A consumer of a work queue or an interest stream affects what the stream keeps.
+    # A consumer of an interest stream affects what the stream keeps.
     if settings.read_via == "direct" or info.retention != "limits":
         return NEVER
     return CONSUMER_FROM_IN_CLUSTER if info.clustered else CONSUMER_FROM

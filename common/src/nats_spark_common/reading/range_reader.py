@@ -70,6 +70,7 @@ def read_range(
     fields: frozenset[str],
     *,
     check_loss: bool = True,
+    leader: bool = False,
 ) -> Iterator[Messages]:
     """Yield the messages of a range in sequence order, in blocks of about a megabyte.
 
@@ -77,13 +78,15 @@ def read_range(
         fields: the columns to decode, of `MESSAGE_COLUMNS`.
         check_loss: whether messages removed from the stream's head count as data loss. False for a
             caller that knows which sequences must be stored.
+        leader: whether to read message by message from the stream's leader, which is slow, if the
+            server allows no other way.
 
     Raises:
         DataLossError: messages of the range were removed from the stream's head before they were
             read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
-    reader = _RangeReader(settings, span, fields, check_loss)
+    reader = _RangeReader(settings, span, fields, check_loss, leader)
     what = f"reading stream {span.stream} to sequence {span.last}"
     yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)
 
@@ -105,10 +108,16 @@ class _RangeReader:
     """Reads a range and holds the position in it, over one connection after the other."""
 
     def __init__(
-        self, settings: NatsSettings, span: StreamRange, fields: frozenset[str], check_loss: bool
+        self,
+        settings: NatsSettings,
+        span: StreamRange,
+        fields: frozenset[str],
+        check_loss: bool,
+        leader: bool,
     ) -> None:
         self.cursor = span.first
         self._checks_loss = check_loss
+        self._leader_allowed = leader
         self._also: tuple[str, ...] = ()
         self._settings = settings
         self._span = span
@@ -159,13 +168,14 @@ class _RangeReader:
     def _way_without_consumer(self, error: MissingPermissionError | ServerError) -> Fetch:
         """Return another way to read after a consumer was rejected; raise without one."""
         stream = self._span.stream
-        if self._direct_allowed:
+        # A work queue's direct gets were not answered, or by another stream.
+        work_queue = isinstance(error, ServerError) and error.err_code in REFUSED_BY_WORK_QUEUE
+        if self._direct_allowed and not work_queue:
             _log.info("%s; reading stream %s with direct gets", error, stream)
             _rejected.add((self._settings.connection_key(), stream))
             self._consumer_allowed = False
             return direct.read
-        work_queue = isinstance(error, ServerError) and error.err_code in REFUSED_BY_WORK_QUEUE
-        if not work_queue or self._span.filters:
+        if self._span.filters or not (work_queue or self._leader_allowed):
             raise error
         _log.info("%s; reading from the leader of stream %s", error, stream)
         return single_gets.read_from_leader
