@@ -125,6 +125,22 @@ def api_prefix(settings: NatsSettings) -> str:
     return f"$JS.{settings.domain}.API" if settings.domain else "$JS.API"
 
 
+def ephemeral_consumer(inactive_seconds: float, **config: object) -> dict[str, object]:
+    """Return the configuration of a consumer without acks, in memory, on one server.
+
+    Args:
+        inactive_seconds: the server removes the consumer after this time without a pull.
+        config: further fields of the configuration.
+    """
+    return {
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": round(inactive_seconds * 1_000_000_000),
+        **config,
+    }
+
+
 def encode(request: Mapping[str, Any]) -> bytes:
     """Return the JSON of a request, without whitespace."""
     return json.dumps(request, separators=(",", ":")).encode()

@@ -20,7 +20,7 @@ from nats.aio.subscription import Subscription
 from ..errors import NatsSparkError
 from ..options.settings import NatsSettings
 from ..protocol.ack_subject import parse_ack_subject
-from .api import api_prefix, encode, parse_json
+from .api import api_prefix, encode, ephemeral_consumer
 from .control import Control
 
 _log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ _FIRST_PAUSE = 60.0
 #: A consumer that is further behind is replaced; one that is less catches up.
 _MAX_BEHIND = 500
 
-#: The server removes the consumer after this time without a pull, in nanoseconds ...
-_INACTIVE_NS = 10_000_000_000
-#: ... and after this time, in seconds, it is replaced.
-_INACTIVE_SECONDS = 8.0
+#: The server removes a consumer after this time without a pull, in seconds; a little earlier it is
+#: replaced.
+_INACTIVE_SECONDS = 10.0
+_REPLACED_SECONDS = 8.0
 
 #: Seconds that creating or removing a consumer may take.
 _SHORT = 1.0
@@ -183,7 +183,7 @@ class Arrivals:
         """Return the stream's consumer, a new one if there is none or it is far behind."""
         found = self._consumers.get(stream)
         if found is not None:
-            fresh = time.monotonic() - found.used < _INACTIVE_SECONDS
+            fresh = time.monotonic() - found.used < _REPLACED_SECONDS
             if (
                 fresh
                 and found.client is self._control.client
@@ -192,17 +192,15 @@ class Arrivals:
                 return found
             self._remove(stream)
         name = f"spark_wait_{secrets.token_hex(8)}"
-        config = {
-            "name": name,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": after + 1,
-            "ack_policy": "none",
-            "headers_only": True,
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": _INACTIVE_NS,
-        }
-        self._request(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+        config = ephemeral_consumer(
+            _INACTIVE_SECONDS,
+            name=name,
+            deliver_policy="by_start_sequence",
+            opt_start_seq=after + 1,
+            headers_only=True,
+        )
+        request = {"stream_name": stream, "config": config}
+        self._control.api_once(f"CONSUMER.CREATE.{stream}.{name}", request, _SHORT)
         made = _Consumer(self._control.client, self._settings, stream, name, after)
         self._consumers[stream] = made
         return made
@@ -211,16 +209,6 @@ class Arrivals:
         consumer = self._consumers.pop(stream)
         try:
             self._control.run(lambda _: consumer.close(), _SHORT)
-            self._request(f"CONSUMER.DELETE.{stream}.{consumer.name}", {})
+            self._control.api_once(f"CONSUMER.DELETE.{stream}.{consumer.name}", None, _SHORT)
         except NatsSparkError as error:
             _log.debug("deleting consumer %s failed: %s; it will expire", consumer.name, error)
-
-    def _request(self, call: str, body: dict[str, object]) -> None:
-        """Send a request once, without the retries of `Control.api`."""
-        subject = f"{api_prefix(self._settings)}.{call}"
-
-        async def send(client: Client) -> bytes:
-            reply = await client.request(subject, encode(body), timeout=_SHORT)
-            return reply.data
-
-        parse_json(self._control.run(send, 2 * _SHORT), subject)

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..options.settings import NatsSettings
 from ..protocol.timestamps import LARGEST_NS, ns_to_rfc3339
-from .api import StreamInfo, api_prefix, encode, parse_json
+from .api import StreamInfo, api_prefix, encode, ephemeral_consumer, parse_json
 from .blocking_client import BlockingClient
 
 _log = logging.getLogger(__name__)
@@ -82,10 +82,6 @@ class Control(AbstractContextManager["Control"]):
     def api_many(self, calls: Iterable[tuple[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
         """Send requests concurrently; return the replies in their order. Raises as `api`."""
         wanted = list(calls)
-        requests = [
-            (f"{self._prefix}.{call}", b"" if body is None else encode(body))
-            for call, body in wanted
-        ]
         # Requests that change nothing may be sent twice, so they can have a short timeout.
         read_only = all(call.partition(".")[2].startswith("INFO.") for call, _ in wanted)
 
@@ -94,11 +90,7 @@ class Control(AbstractContextManager["Control"]):
             timeout = self._timeout.seconds() if read_only else full
             begun = time.monotonic()
             try:
-                replies = self._client.request_all(requests, timeout)
-                parsed = [
-                    parse_json(self._client.require_reply(subject, reply), subject)
-                    for (subject, _), reply in zip(requests, replies, strict=True)
-                ]
+                parsed = self._request_all(wanted, timeout)
             except TimeoutExpiredError:
                 self._timeout.unanswered()
                 self._client.switch_server()
@@ -111,6 +103,23 @@ class Control(AbstractContextManager["Control"]):
         # Before the first reply, missing JetStream is a configuration error; later it is temporary.
         transient = AWAY if self._replied else UNREACHED
         return retrying(attempt, self._settings, transient)
+
+    def api_once(self, call: str, request: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
+        """Send a request as `api` does, but without retries."""
+        return self._request_all([(call, request)], timeout)[0]
+
+    def _request_all(
+        self, calls: Iterable[tuple[str, dict[str, Any] | None]], timeout: float
+    ) -> list[dict[str, Any]]:
+        requests = [
+            (f"{self._prefix}.{call}", b"" if body is None else encode(body))
+            for call, body in calls
+        ]
+        replies = self._client.request_all(requests, timeout)
+        return [
+            parse_json(self._client.require_reply(subject, reply), subject)
+            for (subject, _), reply in zip(requests, replies, strict=True)
+        ]
 
     @property
     def client(self) -> Client:
@@ -176,14 +185,9 @@ class Control(AbstractContextManager["Control"]):
         before or after every message.
         """
         within = max(-LARGEST_NS, min(time_ns, LARGEST_NS))
-        config = {
-            "deliver_policy": "by_start_time",
-            "opt_start_time": ns_to_rfc3339(within),
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": 10_000_000_000,
-        }
+        config = ephemeral_consumer(
+            10.0, deliver_policy="by_start_time", opt_start_time=ns_to_rfc3339(within)
+        )
         created = self.api(
             f"CONSUMER.CREATE.{info.name}", {"stream_name": info.name, "config": config}
         )

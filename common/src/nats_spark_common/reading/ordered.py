@@ -16,7 +16,7 @@ import numpy as np
 
 from ..connection.connection import SID, Connection
 from ..errors import ConnectError, JetStreamUnavailableError, ProtocolError, ServerError
-from ..jetstream.api import FILTER_SUBJECTS_VERSION, api_prefix, encode
+from ..jetstream.api import FILTER_SUBJECTS_VERSION, api_prefix, encode, ephemeral_consumer
 from ..jetstream.requests import request
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
@@ -39,7 +39,7 @@ class RejectedError(Exception):
 
 
 #: The server removes the consumer after this time without a pull; the next attempt creates another.
-_INACTIVE_NS = 60_000_000_000
+_INACTIVE_SECONDS = 60.0
 
 
 def read(
@@ -119,15 +119,12 @@ class _Consumer:
 
     def create(self) -> None:
         stream, filters = self._span.stream, () if self._filters_here else self._span.filters
-        config: dict[str, object] = {
-            "name": self._name,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.cursor,
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": _INACTIVE_NS,
-        }
+        config = ephemeral_consumer(
+            _INACTIVE_SECONDS,
+            name=self._name,
+            deliver_policy="by_start_sequence",
+            opt_start_seq=self.cursor,
+        )
         call = f"CONSUMER.CREATE.{stream}.{self._name}"
         if len(filters) == 1:
             config["filter_subject"] = filters[0]
