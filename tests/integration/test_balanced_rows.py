@@ -139,7 +139,7 @@ def test_every_message_is_read_once_and_acknowledged_in_a_cluster() -> None:
             rows = []
             for server in servers:
                 with start(server.url, stream, max_messages_per_trigger="700") as driver:
-                    # The next batch is pulled as this one is acknowledged, and given back by -NAK.
+                    # Acknowledging this batch pulls the next one; stopping returns it with -NAK.
                     rows += follow(driver, driver.initial(), 700)
             with start(",".join(s.url for s in servers), stream) as driver:
                 rows += follow(driver, driver.initial(), 5_000 - len(rows))
