@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import nats
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig, StreamInfo
 
@@ -101,7 +102,10 @@ class Admin:
 
         async def publish() -> None:
             batch: list[tuple[str, bytes]] = []
-            for message in messages:
+            for number, message in enumerate(messages):
+                if not number:
+                    await self._publish_to_new_stream(*message)
+                    continue
                 batch.append(message)
                 if len(batch) == 2_000:
                     await self._flush(batch)
@@ -110,6 +114,18 @@ class Admin:
                 await self._flush(batch)
 
         self.run(publish())
+
+    async def _publish_to_new_stream(self, subject: str, payload: bytes) -> None:
+        """Publish to a stream whose server may not have told the others of its subjects yet."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                await self.js.publish(subject, payload, timeout=30)
+                return
+            except nats.js.errors.NoStreamResponseError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.01)
 
     async def _flush(self, batch: list[tuple[str, bytes]]) -> None:
         for subject, payload in batch[:-1]:

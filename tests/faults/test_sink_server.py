@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -258,3 +259,33 @@ def _uneven(rows: list[Row]) -> Iterator[pa.RecordBatch]:
         count = random.choice([1, 7, 500, 5_000])
         yield from batches(rows[start : start + count])
         start += count
+
+
+class Forgetting:
+    """Tampers with the replies that close fast batches, as of a leader that took one over.
+
+    Such a leader may know fewer of the batch's messages than its predecessor stored.
+    """
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __call__(self, data: bytes) -> bytes:
+        def lowered(count: re.Match[bytes]) -> bytes:
+            self.closed += 1
+            return count[1] + b"500}" if self.closed in (1, 8, 15) else count[0]
+
+        return re.sub(rb'("batch":"\w+","count":)[6-9]\d\d}', lowered, data)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fast_batch_of_which_more_is_stored_than_its_end_says(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, mode: str
+) -> None:
+    make_stream(admin, stream, duplicate_window=SHORTEST, allow_batched=True)
+    rows = numbered(stream, 18_000)
+    tamper = Forgetting()
+    with proxy(nats_server.url, tamper) as url:
+        write(options(url, sink_mode=mode), rows, batch_rows=900)
+    assert tamper.closed > 15
+    check(admin, stream, rows, mode)

@@ -1,7 +1,7 @@
 """Fast-ingest batches: one ack for hundreds of messages.
 
 The server acknowledges the rows up to a number, and stores nothing after a row that it rejected or
-missed.
+missed. After a leader change, more rows may be stored than the reply that ends the batch counts.
 
 Source: ADR-50 (batch publishing), nats-server 2.14 or later, streams with ``allow_batched``.
 """
@@ -45,6 +45,7 @@ class FastBatches:
     def __init__(self) -> None:
         self._supported = True
         self._flow = _FLOW
+        self._acknowledged: dict[str, int] = {}
 
     def supported(self, link: Connection) -> bool:
         """Return whether the server may accept a fast batch."""
@@ -65,7 +66,8 @@ class FastBatches:
             ".$FI ",
             "",
         )
-        return Chunk(rows, encode(rows, replies), batch=batch, flow=self._flow)
+        frames = encode(rows, replies)
+        return Chunk(rows, frames, batch=batch, flow=self._flow, after=dict(self._acknowledged))
 
     def max_in_flight(self, max_rows: int) -> int:
         """Return how many rows of a batch may be in flight."""
@@ -99,6 +101,7 @@ class FastBatches:
             chunk.store_up_to(int(body["count"]))
             if streams is not None and body.get("stream") not in streams:
                 raise publish_error(chunk.rows.subjects[0].as_py(), body)
+            self._acknowledged[str(body["stream"])] = int(body["seq"])
         elif self._batch_rejected(chunk, reply):
             chunk.closed = True
         else:

@@ -36,6 +36,7 @@ class Chunk:
         closed: the server has closed the fast batch.
         unsupported: the server does not support fast batches, and closed this one at its start.
         started: when the chunk was encoded, in seconds since the epoch.
+    after: by stream, a sequence after which all rows of the chunk are stored.
     """
 
     rows: Rows
@@ -49,6 +50,7 @@ class Chunk:
     closed: bool = False
     unsupported: bool = False
     started: float = field(default_factory=time.time)
+    after: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored: npt.NDArray[np.bool_] = np.zeros(len(self.rows), bool)
@@ -115,12 +117,13 @@ class Window:
             chunk.stored[numbers[low:high] - chunk.first] = True
             chunk.count_settled()
 
-    def remove_complete(self) -> list[Chunk]:
-        """Remove the chunks that are complete, and return them."""
-        complete = [each for each in self.chunks if each.complete]
-        if complete:
-            self.chunks = deque(each for each in self.chunks if not each.complete)
-        return complete
+    def complete(self) -> list[Chunk]:
+        """Return the chunks that are complete."""
+        return [each for each in self.chunks if each.complete]
+
+    def remove(self, chunks: list[Chunk]) -> None:
+        """Remove chunks."""
+        self.chunks = deque(each for each in self.chunks if each not in chunks)
 
     def grow(self) -> None:
         """Raise the limit of rows, up to `MAX_ROWS`."""

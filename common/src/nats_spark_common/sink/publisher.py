@@ -250,25 +250,40 @@ class Publisher:
 
     def _remove_complete(self) -> None:
         """Remove chunks that are complete, and queue their rejected rows to be resent, in order."""
-        complete = self._window.remove_complete()
+        complete = self._window.complete()
         if not complete:
             return
         left = [each for each in complete if not each.stored.all()]
-        self._unsent.extendleft(
-            (each.unacknowledged(), bool(each.batch)) for each in reversed(left)
-        )
         if all(each.unsupported for each in left):
             self._window.grow()
-            return
-        self._window.shrink()
-        rows, _ = self._unsent[0]
-        count = "1 message" if len(rows) == 1 else f"{len(rows)} messages, the first"
-        self._pause_or_raise(
-            JetStreamUnavailableError(
-                f"{count} to {rows.subjects[0].as_py()!r}: rejected, because the stream's server "
-                "is overloaded or has no leader"
+        else:
+            self._window.shrink()
+            rows = left[0].unacknowledged()
+            count = "1 message" if len(rows) == 1 else f"{len(rows)} messages, the first"
+            self._pause_or_raise(
+                JetStreamUnavailableError(
+                    f"{count} to {rows.subjects[0].as_py()!r}: rejected, because the stream's "
+                    "server is overloaded or has no leader"
+                )
             )
-        )
+        # A leader that took a batch over may report fewer rows than its predecessor stored.
+        resent = self._not_stored(left, any(each.batch and not each.unsupported for each in left))
+        self._window.remove(complete)
+        self._unsent.extendleft(reversed(resent))
+
+    def _not_stored(self, chunks: list[Chunk], look_up: bool) -> list[tuple[Rows, bool]]:
+        """Return the rows of chunks that must be resent, and whether in fast batches.
+
+        Args:
+            chunks: in the order of sending.
+            look_up: rows without an ack may be stored, so exactly-once reads the streams.
+        """
+        rows = [(chunk.unacknowledged(), bool(chunk.batch)) for chunk in chunks]
+        if self._record and look_up:
+            since = min(chunk.started for chunk in chunks)
+            stored = self._record.find_stored(since, chunks[0].after)
+            rows = [(self._record.without_stored(each, stored), fast) for each, fast in rows]
+        return [(each, fast) for each, fast in rows if len(each)]
 
     def _require_streams_of_unanswered(self) -> None:
         """Raise for a subject that only core subscribers have: they receive it and do not ack."""
@@ -289,13 +304,10 @@ class Publisher:
             self._link.abort()
         self._links.close()
         self._link = None
-        chunks = self._window.chunks
-        lost = [(chunk.unacknowledged(), bool(chunk.batch)) for chunk in chunks]
-        if self._record and lost:
-            stored = self._record.find_stored(min(chunk.started for chunk in chunks))
-            lost = [(self._record.without_stored(rows, stored), fast) for rows, fast in lost]
-        chunks.clear()
-        self._unsent.extendleft((rows, fast) for rows, fast in reversed(lost) if len(rows))
+        chunks = list(self._window.chunks)
+        resent = self._not_stored(chunks, look_up=bool(chunks))
+        self._window.remove(chunks)
+        self._unsent.extendleft(reversed(resent))
 
     def _pause_or_raise(self, error: NatsSparkError) -> None:
         if self._failures >= self._settings.retry_count:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -116,18 +116,25 @@ class StoredRowsFinder:
         self._targets = targets
         self._user_ids = user_ids
 
-    def find(self, starts: Mapping[str, StreamStart], since: float | None = None) -> StoredByStream:
+    def find(
+        self, starts: Mapping[str, StreamStart], since: float | None, after: Mapping[str, int]
+    ) -> StoredByStream:
         """Read what the streams have stored since the task's first message.
 
         Args:
             since: when the first row with an unknown outcome was sent, in seconds since the epoch;
                 by default when the task started.
+            after: by stream, a sequence after which all rows with an unknown outcome are stored.
 
         Raises ``ReplayError`` if messages were removed that the duplicate window does not cover.
         """
+        first = {
+            name: replace(start, seq=max(start.seq, after.get(name, 0)))
+            for name, start in starts.items()
+        }
         return {
             name: StoredRows.concat(self._read(name, start, since or start.at))
-            for name, start in starts.items()
+            for name, start in first.items()
         }
 
     def without_stored(self, rows: Rows, parts: StreamMasks, stored: StoredByStream) -> Rows:

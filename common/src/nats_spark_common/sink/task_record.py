@@ -13,6 +13,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from ..errors import FencedError, TimeoutExpiredError
@@ -109,9 +110,11 @@ class TaskRecord:
         self.check()
         return max(self._checked + 2 * LEASE - time.monotonic(), 0.001)
 
-    def find_stored(self, since: float | None = None) -> StoredByStream:
+    def find_stored(
+        self, since: float | None = None, after: Mapping[str, int] | None = None
+    ) -> StoredByStream:
         """Read what the streams have stored since the task started, as `StoredRowsFinder.find`."""
-        return self._finder.find(self._starts, since)
+        return self._finder.find(self._starts, since, after or {})
 
     def without_stored(self, rows: Rows, stored: StoredByStream) -> Rows:
         """Return the rows that are not stored. Raises ``ReplayError`` for rows in another order."""
