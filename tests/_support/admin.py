@@ -16,7 +16,7 @@ import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js.api import ConsumerConfig, DeliverPolicy, StreamConfig, StreamInfo
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig, StreamInfo
 
 _T = TypeVar("_T")
 
@@ -161,15 +161,22 @@ class Admin:
 
     def read_all(self, name: str) -> list[Stored]:
         """Every message of the stream through an ordinary nats-py pull consumer."""
-        total = self.info_of_led(name).state.messages
+        info = self.info_of_led(name)
+        total, is_queue = info.state.messages, info.config.retention == RetentionPolicy.WORK_QUEUE
+        policy = AckPolicy.EXPLICIT if is_queue else AckPolicy.NONE  # acks are half of the work
 
         async def read() -> list[Stored]:
             subscription = await self.js.pull_subscribe(
-                "", stream=name, config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+                "", stream=name, config=ConsumerConfig(ack_policy=policy)
             )
             found: list[Stored] = []
             while len(found) < total:
-                for message in await subscription.fetch(min(500, total - len(found)), timeout=10):
+                try:
+                    messages = await subscription.fetch(min(500, total - len(found)), timeout=10)
+                except nats.js.errors.ServiceUnavailableError:
+                    assert not found, "the consumer had a leader"
+                    continue  # a new consumer of a cluster gets its leader in a moment
+                for message in messages:
                     tokens = message.reply.split(".")
                     base = 2 if len(tokens) == 9 else 4
                     found.append(
@@ -181,7 +188,8 @@ class Admin:
                             int(tokens[base + 5]),
                         )
                     )
-                    await message.ack()
+                    if is_queue:
+                        await message.ack()
             await subscription.unsubscribe()
             return found
 

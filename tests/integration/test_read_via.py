@@ -25,12 +25,14 @@ CONSUMER, DIRECT = "$JS.API.CONSUMER.", "$JS.API.DIRECT.GET."
 
 
 @contextmanager
-def calls(admin: Admin) -> Iterator[set[str]]:
-    """The kinds of requests that a plain subscriber hears of reads: CONSUMER.CREATE, DIRECT.GET."""
+def calls(admin: Admin, stream: str) -> Iterator[set[str]]:
+    """The kinds of requests that a plain subscriber hears of a stream: CONSUMER.CREATE, ..."""
     kinds: set[str] = set()
 
     async def hear(message: Any) -> None:
-        kinds.add(".".join(message.subject.split(".")[2:4]))
+        tokens = message.subject.split(".")
+        if stream in tokens:
+            kinds.add(".".join(tokens[2:4]))
 
     async def listen() -> Any:
         found = await admin.client.subscribe("$JS.API.>", cb=hear)
@@ -58,7 +60,7 @@ def test_the_length_of_a_range_decides_or_the_option(
     admin.create_stream(stream)
     admin.fill(stream, count)
     given = options(nats_server.url, stream_name=stream, read_via=via, partitions="1")
-    with calls(admin) as made:
+    with calls(admin, stream) as made:
         assert numbers(read_stream(given)) == list(range(1, count + 1))
     assert made & {"DIRECT.GET", "CONSUMER.CREATE"} == {taken}
     assert admin.consumers(stream) == []
