@@ -11,7 +11,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-kafka bench-all bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -57,11 +57,21 @@ bench-latency: $(STAMP) java ## measure from publish to foreachBatch (ARGS="--qu
 bench-balanced: $(STAMP) java ## compare the balanced flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)
 
+# Spark's Kafka source is not published for every release of PySpark; this is the last that has one.
+bench-kafka: java ## compare V2 with Spark's Kafka source; needs Maven (ARGS="--quick")
+	@mkdir -p .cache && sed 's/^pyspark==.*/pyspark==4.2.0/' constraints.txt > .cache/kafka.txt
+	@scripts/make-venv .venv-kafka .cache/kafka.txt
+	@PYSPARK_PYTHON=$(CURDIR)/.venv-kafka/bin/python .venv-kafka/bin/python benchmarks/kafka.py $(ARGS)
+
+bench-all: bench bench-kafka bench-ways bench-latency bench-balanced bench-partitioned bench-write ## all of them, and a page with the results
+	@$(PYTHON) benchmarks/ways.py --cluster $(ARGS)
+	@$(PYTHON) benchmarks/page.py $(if $(findstring --quick,$(ARGS)),.cache/benchmarks)
+
 bench-partitioned: $(STAMP) java ## compare the partitioned flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/partitioned.py $(ARGS)
 
 clean: ## remove everything that the targets created
-	@rm -rf $(VENV) .venv-lowest .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
+	@rm -rf $(VENV) .venv-lowest .venv-kafka .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
 		spark-warehouse metastore_db derby.log examples/flights/output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

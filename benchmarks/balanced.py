@@ -5,13 +5,10 @@ python benchmarks/balanced.py [--quick] [--messages N] [--out FOLDER]
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 import time
 import uuid
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,11 +23,9 @@ from nats_spark_common.options.settings import NatsSettings
 from pyspark_nats_balanced.acks import ACK, send_acks
 from pyspark_nats_balanced.deliveries import Deliveries
 from pyspark_nats_balanced.pull_connection import PullConnection
-from report import machine, print_rates, print_ratios, print_usage
+from report import parser, print_rates, print_ratios, print_usage, rate_chart, save, usage_chart
 from spark_side import make_session, run_query
 
-_FOLDER = Path(__file__).parent / "results"
-_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 _STREAM = "BENCH"
 _SIZE = 200
 _PULL_BATCH = 500
@@ -68,13 +63,7 @@ TARGETS = {"balanced / v2, same batches": 0.5}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small round, to check that it works"
-    )
-    parser.add_argument("--messages", type=int, help="number of messages of 200 bytes")
-    parser.add_argument("--out", type=Path, help="folder for balanced.json")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, messages="number of messages of 200 bytes").parse_args()
     count = arguments.messages or (300_000 if arguments.quick else 2_000_000)
     rates: dict[str, list[float]] = {}
     usage: dict[str, list[dict[str, float]]] = {}
@@ -97,10 +86,7 @@ def main() -> None:
                 phases["ack"].append(ack)
         session.stop()
     found = _report(count, rates, usage, phases, judge=not arguments.quick)
-    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "balanced.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(f"\nwrote {folder / 'balanced.json'}")
+    save(arguments, "balanced", found)
 
 
 def _run(
@@ -209,8 +195,9 @@ def _report(
     for phase, seconds in phases.items():
         raw = "  ".join(f"{1000 * each:.0f}" for each in seconds)
         print(f"  {phase:<50}{1000 * median(seconds):>10.0f}   ({raw} )")
+    title = f"{count:,} messages of {_SIZE} bytes, acks included"
     return {
-        **machine(),
+        "charts": [rate_chart(title, LABELS, rates), usage_chart(LABELS, spent)],
         "messages": count,
         "rates": {side: [round(rate) for rate in values] for side, values in rates.items()},
         "ratios": ratios,

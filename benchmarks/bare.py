@@ -62,11 +62,8 @@ class Bare:
 
     def request_batch(self, stream: str, first: int, count: int, max_bytes: int) -> None:
         """Request a direct get batch."""
-        request = json.dumps({"seq": first, "batch": count, "max_bytes": max_bytes}).encode()
-        self.send(
-            b"PUB $JS.API.DIRECT.GET.%s %s %d\r\n%s\r\n"
-            % (stream.encode(), self.inbox, len(request), request)
-        )
+        body: dict[str, object] = {"seq": first, "batch": count, "max_bytes": max_bytes}
+        self._request(f"DIRECT.GET.{stream}", body)
 
     def discard_answer(self) -> int:
         """Receive and discard an answer; return the sequence of its last message."""
@@ -80,6 +77,44 @@ class Bare:
             if last is not None:
                 return last
             view[:_TAIL] = bytes(view[end - _TAIL : end])
+
+    def create_consumer(self, stream: str, name: str) -> None:
+        """Create an ephemeral pull consumer without acks, in memory, from the first message on."""
+        config = {
+            "name": name,
+            "ack_policy": "none",
+            "deliver_policy": "all",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 60_000_000_000,
+        }
+        self._request(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+        reply = self._sock.recv(1 << 16)
+        if b'"error"' in reply:
+            raise ConnectionError(f"consumer {name} was not created: {reply!r}")
+
+    def delete_consumer(self, stream: str, name: str) -> None:
+        self._request(f"CONSUMER.DELETE.{stream}.{name}", {})
+
+    def discard_deliveries(self, stream: str, consumer: str, count: int) -> None:
+        """Pull ``count`` messages and discard them."""
+        self._request(f"CONSUMER.MSG.NEXT.{stream}.{consumer}", {"batch": count})
+        mark = b" 1 $JS.ACK."
+        rest = len(mark) - 1
+        begin = _TAIL - rest
+        self._space[begin:_TAIL] = bytes(rest)
+        while count > 0:
+            received = self._sock.recv_into(self._view[_TAIL:])
+            if not received:
+                raise ConnectionError("the server closed the connection")
+            end = _TAIL + received
+            count -= self._space.count(mark, begin, end)
+            self._space[begin:_TAIL] = self._space[end - rest : end]
+
+    def _request(self, call: str, body: dict[str, object]) -> None:
+        request = json.dumps(body).encode()
+        frame = b"PUB $JS.API.%s %s %d\r\n%s\r\n"
+        self.send(frame % (call.encode(), self.inbox, len(request), request))
 
     def keep_answer(self) -> bytes:
         """Receive an answer and return its bytes; a PING may follow its end."""

@@ -7,19 +7,21 @@ python benchmarks/latency.py [--quick]
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import nats
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from fill import fill
 from nats_spark_common.embedded import EmbeddedServer
+from report import chart, parser, save
 from spark_side import make_session
 
 _STREAM = "LATENCY"
@@ -36,31 +38,52 @@ class Latencies:
     publish: list[float]
     triggers: list[float]
 
+    def summary(self) -> dict[str, float]:
+        return {
+            "publish to foreachBatch, p50": round(statistics.median(self.publish), 1),
+            "publish to foreachBatch, p99": round(statistics.quantiles(self.publish, n=100)[98], 1),
+            "trigger, p50": round(statistics.median(self.triggers), 1),
+        }
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="few messages, one round")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     rates, rounds = (_QUICK_RATES, 1) if arguments.quick else (_RATES, 3)
+    charts, summaries = [], {}
     with EmbeddedServer() as server:
         fill(server.url, _STREAM, 10, 20)
         session = make_session()
-        run(session, server.url, "auto", 20, 10)  # warm-up
+
+        def once(via: str, rate: int, count: int) -> Latencies:
+            frame = (
+                session.readStream.format("nats-v2")
+                .option("nats.url", server.url)
+                .option("nats.stream.name", _STREAM)
+                .option("nats.start", "latest")
+                .option("nats.read.via", via)
+                .load()
+            )
+            return run(frame, lambda: asyncio.run(_publish(server.url, rate, count)), count)
+
+        once("auto", 20, 10)  # warm-up
         for rate, count in rates.items():
             found = {name: Latencies([], []) for name in _WAYS}
             for _ in range(rounds):
                 for name, via in _WAYS.items():
-                    once = run(session, server.url, via, rate, count)
-                    found[name].publish += once.publish
-                    found[name].triggers += once.triggers
+                    measured = once(via, rate, count)
+                    found[name].publish += measured.publish
+                    found[name].triggers += measured.triggers
             for name, each in found.items():
-                report(f"{rate} messages/s, {name}", each)
+                title = f"{rate} messages/s, {name}"
+                print_latencies(title, each)
+                summaries[title] = each.summary()
+            charts.append(latency_chart(f"{rate} messages/s", found))
         session.stop()
+    save(arguments, "latency", {"charts": charts, "milliseconds": summaries})
 
 
-def report(title: str, found: Latencies) -> None:
-    p50, trigger = statistics.median(found.publish), statistics.median(found.triggers)
-    p99 = statistics.quantiles(found.publish, n=100)[98]
+def print_latencies(title: str, found: Latencies) -> None:
+    p50, p99, trigger = found.summary().values()
     print(
         f"{title:<28} publish to foreachBatch p50 {p50:4.0f} ms, p99 {p99:4.0f} ms; "
         f"trigger {trigger:4.0f} ms; p50/trigger {p50 / trigger:.2f}",
@@ -68,8 +91,18 @@ def report(title: str, found: Latencies) -> None:
     )
 
 
-def run(session: SparkSession, url: str, via: str, rate: int, count: int) -> Latencies:
-    """Publish ``count`` messages to a running query."""
+def latency_chart(title: str, found: dict[str, Latencies]) -> dict[str, Any]:
+    """Return a chart of the medians by name."""
+    values = {
+        f"{name}: {part}": [value]
+        for name, each in found.items()
+        for part, value in each.summary().items()
+    }
+    return chart(title, "milliseconds", values)
+
+
+def run(frame: DataFrame, publish: Callable[[], None], count: int) -> Latencies:
+    """Run a query while ``count`` messages are published whose ``content`` is their time."""
     latencies: list[float] = []
     arrived = threading.Semaphore(0)
 
@@ -80,14 +113,6 @@ def run(session: SparkSession, url: str, via: str, rate: int, count: int) -> Lat
             latencies.append((now - float(row.content)) * 1_000)
             arrived.release()
 
-    frame = (
-        session.readStream.format("nats-v2")
-        .option("nats.url", url)
-        .option("nats.stream.name", _STREAM)
-        .option("nats.start", "latest")
-        .option("nats.read.via", via)
-        .load()
-    )
     with tempfile.TemporaryDirectory() as checkpoint:
         query = (
             frame.writeStream.foreachBatch(take).option("checkpointLocation", checkpoint).start()
@@ -95,7 +120,7 @@ def run(session: SparkSession, url: str, via: str, rate: int, count: int) -> Lat
         try:
             while not query.recentProgress:
                 time.sleep(0.1)
-            asyncio.run(_publish(url, rate, count))
+            publish()
             for _ in range(count):
                 if not arrived.acquire(timeout=30):
                     raise RuntimeError(f"only {len(latencies)} of {count} messages arrived")

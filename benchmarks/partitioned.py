@@ -5,20 +5,15 @@ python benchmarks/partitioned.py [--quick] [--messages N] [--out FOLDER]
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from fill import fill
 from nats_spark_common.embedded import EmbeddedServer
-from report import machine, print_rates, print_ratios, print_usage
+from report import parser, print_rates, print_ratios, print_usage, rate_chart, save, usage_chart
 from spark_side import make_session, run_query
 
-_FOLDER = Path(__file__).parent / "results"
-_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 _SIZE = 200
 _BATCH = 200_000
 #: Each stream's share of the messages, by prefix.
@@ -45,13 +40,7 @@ TARGETS = {"partitioned / v2, one batch": 0.9, "partitioned / v2, same batches":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small round, to check that it works"
-    )
-    parser.add_argument("--messages", type=int, help="number of messages of 200 bytes")
-    parser.add_argument("--out", type=Path, help="folder for partitioned.json")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, messages="number of messages of 200 bytes").parse_args()
     count = arguments.messages or (300_000 if arguments.quick else 2_000_000)
     rates: dict[str, list[float]] = {}
     usage: dict[str, list[dict[str, float]]] = {}
@@ -74,16 +63,16 @@ def main() -> None:
     ratios = print_ratios(RATIOS, rates, {} if arguments.quick else TARGETS)
     spent = print_usage(LABELS, usage)
     found = {
-        **machine(),
+        "charts": [
+            rate_chart(f"{count:,} messages of {_SIZE} bytes", LABELS, rates),
+            usage_chart(LABELS, spent),
+        ],
         "messages": count,
         "rates": {side: [round(rate) for rate in values] for side, values in rates.items()},
         "ratios": ratios,
         "core_seconds_per_million": spent,
     }
-    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "partitioned.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(f"\nwrote {folder / 'partitioned.json'}")
+    save(arguments, "partitioned", found)
 
 
 def _run(

@@ -1,7 +1,8 @@
-"""Reports of a run: tables on the terminal, a chart, and JSON."""
+"""Reports of a run: tables on the terminal, and JSON with the charts of the page of results."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -12,17 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
-
 from results import LABELS, MEMORY_TARGET, TARGETS, MemoryResult, SizeResult
 from usage import ELSEWHERE
 
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-
-_COLORS = {"pull": "#9aa5b1", "raw": "#52606d", "decode": "#7b8794"}
-_OURS, _OURS_2 = "#27aae1", "#8dd3f0"
+_FOLDER = Path(__file__).parent / "results"
+#: Quick runs say nothing about speed, so they do not replace results.
+_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
 
 def print_size(result: SizeResult, judge: bool) -> None:
@@ -112,39 +108,54 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(folder: Path, sizes: list[SizeResult], memory: MemoryResult | None) -> None:
-    """Write ``latest.json`` and ``chart.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {
-        **machine(),
-        "sizes": [result.to_json() for result in sizes],
-        "memory": memory.to_json() if memory else None,
+def chart(title: str, unit: str, values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return a chart for the page of results: one bar per label, of the values of all rounds."""
+    return {"title": title, "unit": unit, "values": {k: list(v) for k, v in values.items()}}
+
+
+def rate_chart(
+    title: str, labels: Mapping[str, str], rates: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """Return a chart of messages per second, in the order of ``labels``."""
+    shown = {
+        labels[side]: [round(rate) for rate in rates[side]] for side in labels if side in rates
     }
-    (folder / "latest.json").write_text(json.dumps(found, indent=2) + "\n")
-    if sizes:
-        _chart(folder / "chart.png", sizes)
-    print(f"\nwrote {folder}")
+    return chart(title, "messages per second (median; whiskers: lowest and highest round)", shown)
 
 
-def _chart(path: Path, sizes: list[SizeResult]) -> None:
-    figure, axes = plt.subplots(
-        len(sizes), 1, figsize=(9, 3.4 * len(sizes)), layout="constrained", squeeze=False
+def usage_chart(
+    labels: Mapping[str, str], spent: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return a chart of core-seconds per million messages, of every side and kind of process."""
+    values = {
+        f"{labels[side]}: {kind}": [round(value, 3)]
+        for side, kinds in spent.items()
+        for kind, value in kinds.items()
+        if kind != ELSEWHERE
+    }
+    return chart("Cost", "core-seconds per million messages", values)
+
+
+def save(arguments: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
+    """Write ``<name>.json`` with the machine of the run, where the command line wants it."""
+    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({**machine(), **found}, indent=2) + "\n")
+    print(f"\nwrote {folder / name}.json")
+
+
+def parser(doc: str | None, *, messages: str = "") -> argparse.ArgumentParser:
+    """Return the arguments that all benchmarks have.
+
+    Args:
+        doc: the module's docstring, whose first line describes it.
+        messages: help of ``--messages``; without one, there is no such argument.
+    """
+    made = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    made.add_argument(
+        "--quick", action="store_true", help="one small round, to check that it works"
     )
-    for axis, result in zip(axes[:, 0], sizes, strict=True):
-        sides = [side for side in LABELS if side in result.rates][::-1]
-        values = [result.rate(side) for side in sides]
-        colors = [_COLORS.get(side, _OURS_2 if side.endswith("_2") else _OURS) for side in sides]
-        spread = [
-            [value - min(result.rates[side]) for side, value in zip(sides, values, strict=True)],
-            [max(result.rates[side]) - value for side, value in zip(sides, values, strict=True)],
-        ]
-        bars = axis.barh([LABELS[side] for side in sides], values, color=colors, xerr=spread)
-        axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=6, fontsize=8)
-        ratios = result.ratios()
-        shown = ", ".join(f"{name} = {ratios[name]:.2f}" for name in TARGETS if name in ratios)
-        axis.set_title(f"{result.size}-byte payloads    {shown}", fontsize=10, loc="left")
-        axis.set_xlabel("messages per second (median; whiskers: lowest and highest round)")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.margins(x=0.15)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+    if messages:
+        made.add_argument("--messages", type=int, help=messages)
+    made.add_argument("--out", type=Path, help="folder for the results")
+    return made

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-PULL, RAW, DECODE = "pull", "raw", "decode"
+PULL, JETSTREAM, RAW, RAW_CONSUMER, DECODE = "pull", "jetstream", "raw", "raw consumer", "decode"
 WHOLE, TRIGGER, BATCH = "query", "trigger", "batch"
 WHOLE_2, TRIGGER_2, BATCH_2 = "query_2", "trigger_2", "batch_2"
 
 #: In display order.
 LABELS = {
     PULL: "nats-py pull fetch",
-    RAW: "raw socket, discarded",
+    JETSTREAM: "nats-jetstream, messages()",
+    RAW: "raw socket, direct gets, discarded",
+    RAW_CONSUMER: "raw socket, consumer, discarded",
     DECODE: "decode alone, one core",
     WHOLE: "nats-v2, whole query",
     TRIGGER: "nats-v2, triggers of the query",
@@ -26,6 +28,7 @@ LABELS = {
 _RATIOS = {
     "d/a": (WHOLE, PULL),
     "d/b": (WHOLE, RAW),
+    "d/b, consumer": (WHOLE, RAW_CONSUMER),
     "d/b, triggers": (TRIGGER, RAW),
     "d/b, subject and content": (WHOLE_2, RAW),
     "c/b": (DECODE, RAW),

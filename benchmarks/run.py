@@ -5,11 +5,11 @@ python benchmarks/run.py [--quick] [--messages N] [--only speed|memory] [--out F
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
+import jetstream_client
 import report
 import sides
 from fill import fill
@@ -19,8 +19,11 @@ from results import (
     BATCH,
     BATCH_2,
     DECODE,
+    JETSTREAM,
+    LABELS,
     PULL,
     RAW,
+    RAW_CONSUMER,
     TRIGGER,
     TRIGGER_2,
     WHOLE,
@@ -30,9 +33,6 @@ from results import (
 )
 from spark_side import make_session, run_query
 from usage import ELSEWHERE, Usage
-
-_FOLDER = Path(__file__).parent / "results"
-_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
 #: Payload size → share of ``--messages``.
 _SIZES = {200: 1.0, 1024: 0.2}
@@ -45,7 +45,11 @@ _MEMORY_COUNTS = (200_000, 2_000_000)
 
 
 def main() -> None:
-    arguments = _parse()
+    parser = report.parser(
+        __doc__, messages="number of messages of 200 bytes; a fifth of them of 1024 bytes"
+    )
+    parser.add_argument("--only", choices=["speed", "memory"], help="measure only this")
+    arguments = parser.parse_args()
     messages = arguments.messages or (300_000 if arguments.quick else 4_000_000)
     rounds = 1 if arguments.quick else 3
     sizes: list[SizeResult] = []
@@ -66,26 +70,38 @@ def main() -> None:
         report.print_size(result, judge=result.size == 200 and not arguments.quick)
     if memory:
         report.print_memory(memory)
-    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
-    report.write(folder, measured, memory)
+    charts = [_chart(result) for result in measured]
+    if memory:
+        charts.append(_memory_chart(memory))
+    found = {
+        "sizes": [result.to_json() for result in measured],
+        "memory": memory.to_json() if memory else None,
+        "charts": charts,
+    }
+    report.save(arguments, "read", found)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small round, to check that it works"
-    )
-    parser.add_argument(
-        "--messages",
-        type=int,
-        help="number of messages of 200 bytes; a fifth of them of 1024 bytes",
-    )
-    parser.add_argument("--only", choices=["speed", "memory"], help="measure only this")
-    parser.add_argument("--out", type=Path, help="folder for latest.json and chart.png")
-    return parser.parse_args()
+def _chart(result: SizeResult) -> dict[str, Any]:
+    ratios = "".join(f", {name} = {value:.2f}" for name, value in result.ratios().items())
+    title = f"{result.messages:,} messages of {result.size} bytes{ratios}"
+    return report.rate_chart(title, LABELS, result.rates)
+
+
+def _memory_chart(memory: MemoryResult) -> dict[str, Any]:
+    values = {
+        f"{count:,} messages": [round(peak / 2**20, 1) for peak in peaks]
+        for count, peaks in (
+            (memory.small_count, memory.small),
+            (memory.large_count, memory.large),
+        )
+    }
+    return report.chart("Peak memory of a Python worker, one task", "MiB", values)
 
 
 def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None:
+    newer_client = jetstream_client.environment()
+    if newer_client is None:
+        _print_progress("nats-jetstream is left out: it needs Python 3.13, which was not found")
     session, url = make_session(), server.url
     recordings = {s.size: sides.record(url, _stream(s.size), _RECORDED_ANSWERS) for s in sizes}
     _print_progress("warming up")
@@ -96,10 +112,14 @@ def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None
             _print_progress(f"round {number + 1} of {rounds}, {result.size} bytes")
             stream, count = _stream(result.size), result.messages
             result.add(PULL, sides.pull_fetch(url, stream, count // _PULL_SHARE))
+            if newer_client:
+                rate = jetstream_client.measure(newer_client, url, stream, count // _PULL_SHARE)
+                result.add(JETSTREAM, rate)
             before, started = Usage.now(server.pid), time.perf_counter()
             result.add(RAW, sides.raw_socket(url, stream, count))
             spent = (Usage.now(server.pid) - before)[ELSEWHERE]
             result.add_elsewhere(RAW, spent / (time.perf_counter() - started))
+            result.add(RAW_CONSUMER, sides.raw_consumer(url, stream, count))
             result.add(DECODE, sides.decode_alone(recordings[result.size], repeats=2))
             full = run_query(session, server, stream, count)
             result.add(WHOLE, full.whole)

@@ -17,6 +17,7 @@ from nats_spark_common.rows.messages import MESSAGE_COLUMNS
 FETCH_BYTES = 4 << 20
 FETCH_MESSAGES = 100_000
 PULL_BATCH = 500
+RAW_PULL = 50_000
 
 
 def pull_fetch(url: str, stream: str, count: int) -> float:
@@ -47,6 +48,18 @@ def raw_socket(url: str, stream: str, count: int) -> float:
             link.request_batch(stream, reached + 1, FETCH_MESSAGES, FETCH_BYTES)
             reached = link.discard_answer()
         return reached / (time.perf_counter() - started)
+
+
+def raw_consumer(url: str, stream: str, count: int) -> float:
+    """Read the stream through a consumer without acks, in large pulls, and discard the messages."""
+    with Bare(url) as link:
+        link.create_consumer(stream, "raw")
+        started = time.perf_counter()
+        for start in range(0, count, RAW_PULL):
+            link.discard_deliveries(stream, "raw", min(RAW_PULL, count - start))
+        seconds = time.perf_counter() - started
+        link.delete_consumer(stream, "raw")
+        return count / seconds
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from nats_spark_common.embedded import EmbeddedServer
 from usage import Usage
@@ -28,7 +28,7 @@ class QueryRates:
     seconds: float
 
 
-def make_session(cores: int = 2) -> SparkSession:
+def make_session(cores: int = 2, jars: str = "") -> SparkSession:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master(f"local[{cores}]")
@@ -36,6 +36,7 @@ def make_session(cores: int = 2) -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.jars", jars)
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
@@ -60,9 +61,13 @@ def run_query(
     )
     if columns:
         reader = reader.schema(columns)
-    frame = reader.load()
+    return run_frame(reader.load(), server.pid, expected, f"stream {stream}")
+
+
+def run_frame(frame: DataFrame, server_pid: int, expected: int, what: str) -> QueryRates:
+    """Read ``what``, a streaming frame, to its end into the noop sink."""
     with tempfile.TemporaryDirectory() as checkpoint:
-        before, started = Usage.now(server.pid), time.perf_counter()
+        before, started = Usage.now(server_pid), time.perf_counter()
         query = (
             frame.writeStream.format("noop")
             .option("checkpointLocation", checkpoint)
@@ -71,10 +76,10 @@ def run_query(
         )
         query.awaitTermination()
         seconds = time.perf_counter() - started
-        used = Usage.now(server.pid) - before
+        used = Usage.now(server_pid) - before
     rows = sum(each["numInputRows"] for each in query.recentProgress)
     if rows != expected:
-        raise RuntimeError(f"stream {stream}: the query read {rows} rows, not {expected}")
+        raise RuntimeError(f"{what}: the query read {rows} rows, not {expected}")
 
     def part(name: str) -> float:
         return sum(float(each["durationMs"].get(name, 0)) for each in query.recentProgress) / 1000

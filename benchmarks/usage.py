@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-SERVER, JVM, PYTHON, ELSEWHERE = "nats-server", "JVM", "Python workers", "elsewhere"
+SERVER, JVM, PYTHON, ELSEWHERE = "server", "JVM", "Python workers", "elsewhere"
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,17 @@
 
 python benchmarks/ways.py [--quick] [--cluster]
 
-Prints, for each size of messages and length of a range, the time and the server's core-seconds of
-reading it through a consumer, as ratios to direct gets. Both ways are measured in turn.
+For each size of messages and length of a range: the time and the core-seconds of the server and of
+the client to read it through a consumer, as ratios to direct gets. Both are measured in turn.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import psutil
 
@@ -25,6 +24,7 @@ from nats_spark_common.jetstream.requests import request
 from nats_spark_common.planning.ranges import NEVER, StreamRange
 from nats_spark_common.reading.range_reader import read_range
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS
+from report import chart, parser, save
 
 _SIZES = [50, 200, 1_024, 4_096, 65_536]
 _LENGTHS = [300, 1_000, 3_000, 10_000, 30_000, 100_000]
@@ -34,7 +34,7 @@ _ROUTE_PORTS = range(26_320, 26_323)
 
 @dataclass
 class Cost:
-    """Seconds, and core-seconds of all servers and of this process, for one range."""
+    """Seconds, and core-seconds of all servers and of this process, for one range; or ratios."""
 
     seconds: float
     server: float
@@ -42,11 +42,13 @@ class Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="few small ranges")
-    parser.add_argument("--cluster", action="store_true", help="three servers, three replicas")
-    arguments = parser.parse_args()
+    arguments_parser = parser(__doc__)
+    arguments_parser.add_argument(
+        "--cluster", action="store_true", help="three servers, three replicas"
+    )
+    arguments = arguments_parser.parse_args()
     sizes, lengths = (_SIZES[:2], _LENGTHS[:3]) if arguments.quick else (_SIZES, _LENGTHS)
+    ratios: dict[int, dict[int, Cost]] = {}
     print("consumer / direct: time, server's core-seconds, client's core-seconds")
     print(f"{'':>8}" + "".join(f"{length:>22,}" for length in lengths))
     with servers(3 if arguments.cluster else 1) as running:
@@ -56,14 +58,31 @@ def main() -> None:
             stream = f"WAYS{size}"
             longest = min(lengths[-1], _MOST_BYTES // size)
             fill(url, stream, longest, size, replicas=len(running))
-            cells = [
-                compare(url, stream, length, pids) if length <= longest else ""
+            ratios[size] = {
+                length: compare(url, stream, length, pids)
                 for length in lengths
-            ]
+                if length <= longest
+            }
+            cells = [" ".join(f"{each:.2f}" for each in astuple(r)) for r in ratios[size].values()]
             print(f"{size:>6} B" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+    where = "three servers, three replicas" if arguments.cluster else "one server"
+    charts = [
+        chart(
+            f"{size} bytes, {where}",
+            "time through a consumer / time with direct gets",
+            {f"{length:,} messages": [round(r.seconds, 3)] for length, r in found.items()},
+        )
+        for size, found in ratios.items()
+    ]
+    found = {
+        str(size): {str(length): asdict(r) for length, r in by_length.items()}
+        for size, by_length in ratios.items()
+    }
+    name = "ways-cluster" if arguments.cluster else "ways"
+    save(arguments, name, {"charts": charts, "consumer / direct": found})
 
 
-def compare(url: str, stream: str, length: int, pids: list[int]) -> str:
+def compare(url: str, stream: str, length: int, pids: list[int]) -> Cost:
     """Read a range of ``length`` in both ways in turn; return the ratios of the medians."""
     settings = NatsSettings.from_options({"nats.url": url, "nats.stream.name": stream})
     with connection(settings) as link:
@@ -74,12 +93,13 @@ def compare(url: str, stream: str, length: int, pids: list[int]) -> str:
         for via, found in costs.items():
             span = StreamRange(stream, created, 1, length, consumer_from=via)
             found.append(cost(settings, span, repeats, pids))
-    ratios = [
-        statistics.median(getattr(each, part) for each in costs[0])
-        / max(statistics.median(getattr(each, part) for each in costs[NEVER]), 1e-9)
-        for part in ("seconds", "server", "client")
-    ]
-    return " ".join(f"{ratio:.2f}" for ratio in ratios)
+    return Cost(
+        *(
+            statistics.median(getattr(each, part) for each in costs[0])
+            / max(statistics.median(getattr(each, part) for each in costs[NEVER]), 1e-9)
+            for part in ("seconds", "server", "client")
+        )
+    )
 
 
 def cost(settings: NatsSettings, span: StreamRange, repeats: int, pids: list[int]) -> Cost:

@@ -5,7 +5,6 @@ python benchmarks/write.py [--quick] [--messages N] [--out FOLDER]
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -14,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -28,12 +26,9 @@ from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.columns import MessageColumns
 from nats_spark_common.sink.task_id import TaskId
 from nats_spark_common.sink.writer import write_task
-from report import machine
+from report import parser, rate_chart, save
 from spark_side import make_session
 from usage import ELSEWHERE, PYTHON, SERVER, Usage
-
-_FOLDER = Path(__file__).parent / "results"
-_QUICK_FOLDER = Path(__file__).parent.parent / ".cache" / "benchmarks"
 
 ONE, ASYNC, RAW = "one by one", "asynchronous", "raw"
 LABELS = {
@@ -80,15 +75,9 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small round, to check that it works"
-    )
-    parser.add_argument(
-        "--messages", type=int, help="number of messages of 200 bytes; fewer of 1024 bytes"
-    )
-    parser.add_argument("--out", type=Path, help="folder for write.json")
-    arguments = parser.parse_args()
+    arguments = parser(
+        __doc__, messages="number of messages of 200 bytes; fewer of 1024 bytes"
+    ).parse_args()
     messages = arguments.messages or (100_000 if arguments.quick else 2_000_000)
     results = [Result(size, int(messages * share)) for size, share in _SIZES.items()]
     session = make_session()
@@ -104,11 +93,11 @@ def main() -> None:
     session.stop()
     for result in results:
         _print(result, judge=not arguments.quick)
-    folder = arguments.out or (_QUICK_FOLDER if arguments.quick else _FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {**machine(), "sizes": [vars(result) for result in results]}
-    (folder / "write.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(f"\nwrote {folder / 'write.json'}")
+    charts = [
+        rate_chart(f"{result.messages:,} messages of {result.size} bytes", LABELS, result.rates)
+        for result in results
+    ]
+    save(arguments, "write", {"charts": charts, "sizes": [vars(result) for result in results]})
 
 
 def _round(session: SparkSession, server: EmbeddedServer, result: Result) -> None:
