@@ -226,3 +226,25 @@ def test_the_limits_of_an_existing_consumer_are_kept(
     with start(nats_server.url, stream) as driver:
         assert numbers(drain(driver)) == list(range(1, 3_001))
     assert is_settled(admin, stream)
+
+
+def test_a_pull_that_its_messages_fill_to_the_last_byte(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server ends such a pull without a status; nothing more is awaited."""
+    admin.create_stream(stream)
+    max_bytes, filling, count = 10_000, 7, 12
+    subject, left = f"{stream}.a", max_bytes
+    for seq in range(1, count + 1):
+        ack = f"$JS.ACK.{stream}.{DURABLE}.1.{seq}.{seq}.{10**18}.{count - seq}"
+        left -= len(subject) + len(ack)
+        size = left if seq == filling else 1_000
+        admin.publish(subject, b"." * size)
+        left -= size
+    config = {"durable_name": DURABLE, "ack_policy": "explicit", "max_bytes": max_bytes}
+    call = f"CONSUMER.DURABLE.CREATE.{stream}.{DURABLE}"
+    admin.api(call, stream_name=stream, config=config)
+    with start(nats_server.url, stream, request_timeout="1s") as driver:
+        assert numbers(drain(driver)) == list(range(1, count + 1))
+    assert not [each for each in caplog.records if "pull failed" in each.message]
+    assert is_settled(admin, stream)

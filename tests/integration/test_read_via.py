@@ -66,6 +66,33 @@ def test_the_length_of_a_range_decides_or_the_option(
     assert admin.consumers(stream) == []
 
 
+def test_a_pull_that_its_messages_fill_to_the_last_byte(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server ends such a pull without a status; nothing more is awaited."""
+    admin.create_stream(stream)
+    fetch_bytes, filling, count = 1 << 16, 17, 20
+    subject, name = f"{stream}.a", "spark_" + "x" * 22
+    left = fetch_bytes
+    for seq in range(1, count + 1):
+        ack = f"$JS.ACK.{stream}.{name}.1.{seq}.{seq}.{10**18}.{count - seq}"
+        left -= len(subject) + len(ack)
+        size = left if seq == filling else 3_500
+        admin.publish(subject, b"." * size)
+        left -= size
+    given = options(
+        nats_server.url,
+        stream_name=stream,
+        read_via="consumer",
+        partitions="1",
+        fetch_bytes=str(fetch_bytes),
+        request_timeout="1s",
+    )
+    with caplog.at_level(logging.INFO):
+        assert numbers(read_stream(given)) == list(range(1, count + 1))
+    assert not [each for each in caplog.records if "no reply" in each.message]
+
+
 def test_direct_gets_that_a_stream_does_not_allow_are_an_error_at_start(
     nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:

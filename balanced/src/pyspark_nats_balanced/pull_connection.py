@@ -125,7 +125,7 @@ class PullConnection:
         parts: list[PullReplies] = []
         try:
             link.send(pub(self._subject, inbox, encode(_request(count, max_bytes, wait))))
-            self._receive(link, inbox, count, wait, parts)
+            self._receive(link, inbox, count, max_bytes, wait, parts)
         except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
                 link.give_up()
@@ -143,14 +143,21 @@ class PullConnection:
         return self._result(parts)
 
     def _receive(
-        self, link: Connection, inbox: str, count: int, wait: float, parts: list[PullReplies]
+        self,
+        link: Connection,
+        inbox: str,
+        count: int,
+        max_bytes: int | None,
+        wait: float,
+        parts: list[PullReplies],
     ) -> None:
         """Add the responses to a pull to ``parts`` until it ends; those before a failure too."""
         pull = Pull(self._sid.encode(), self._consumer.encode(), inbox.encode())
         started = time.monotonic()
         timeout = self._timeout.seconds()
-        received, expected = 0, count
-        while received < expected:
+        received, expected, size = 0, count, 0
+        # The server sends no status for a pull that its messages fill to the last byte.
+        while received < expected and size != max_bytes:
             block = link.block(time.monotonic() + wait + timeout, self._subject)
             if not parts:
                 self._timeout.answered(max(time.monotonic() - started - wait, 0.0))
@@ -159,6 +166,7 @@ class PullConnection:
             link.consume(replies.consumed)
             parts.append(replies)
             received += len(replies.messages)
+            size += replies.size
             status = replies.status
             if status is not None:
                 # A replicated consumer's messages wait for a quorum and its statuses do not, so

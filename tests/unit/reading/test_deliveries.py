@@ -32,12 +32,16 @@ Row = tuple[int, int, int, int, str, bytes, dict[str, list[str]]]
 
 @dataclass(frozen=True)
 class Sent:
-    """An operation that the server sends, and what it decodes to."""
+    """An operation that the server sends, and what it decodes to.
+
+    ``size`` is what a message counts against the bytes of its pull.
+    """
 
     raw: bytes
     row: Row | None = None
     other: Event | None = None
     status: PullStatus | None = None
+    size: int = 0
 
 
 @dataclass
@@ -48,12 +52,14 @@ class Received:
     others: list[Event] = field(default_factory=list)
     statuses: list[PullStatus] = field(default_factory=list)
     left: bytes = b""
+    size: int = 0
 
     def add(self, found: PullReplies, data: bytes) -> None:
         self.rows += rows(found)
         self.others += found.others
         self.statuses += [found.status] if found.status else []
         self.left = data[found.consumed :]
+        self.size += found.size
 
 
 def rows(found: PullReplies) -> list[Row]:
@@ -95,7 +101,8 @@ def message(
         verb, sizes = b"HMSG", b"%d " % len(block) + sizes
     line = b" ".join([verb, subject.encode(), PULL.sid, ack, sizes])
     row = (seq, consumer_seq, delivered, time_ns, subject, payload, headers or {})
-    return Sent(line + b"\r\n" + block + payload + b"\r\n", row)
+    size = sum(map(len, (subject.encode(), ack, block, payload)))
+    return Sent(line + b"\r\n" + block + payload + b"\r\n", row, size=size)
 
 
 def status(code: int, description: str, unsent: int | None = None) -> Sent:
@@ -157,6 +164,7 @@ def expected(sent: list[Sent]) -> Received:
         [each.row for each in sent if each.row],
         [each.other for each in sent if each.other],
         [each.status for each in sent if each.status],
+        size=sum(each.size for each in sent),
     )
 
 
@@ -180,6 +188,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(sent: list[Sent], cuts: lis
     wanted = expected(sent)
     assert received.left == b""
     assert (received.rows, received.others) == (wanted.rows, wanted.others)
+    assert received.size == wanted.size
     # A block reports the last status; a pull has one.
     assert received.statuses[-1:] == wanted.statuses[-1:]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..protocol.operations import PONG, frame_length
 
 #: Decoding is fastest if a block fits the cache; below a megabyte, fixed costs become noticeable.
@@ -9,6 +11,9 @@ BLOCK_BYTES = 1 << 21
 
 #: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
 _LONGEST_LINE = 1 << 13
+
+#: More than decoding a block allocates.
+_KEPT_BYTES = 1 << 24
 
 #: The end of every status frame: the headers' blank line, then the line end of an empty payload.
 _STATUS_END = b"\r\n\r\n\r\n"
@@ -25,6 +30,7 @@ class ReceiveBuffer:
         self.filled = 0
         self._bytes = bytearray(BLOCK_BYTES)
         self._needed = 0  # length of the message that the buffer starts with, if known
+        _keep_freed_memory()
 
     @property
     def size(self) -> int:
@@ -76,3 +82,14 @@ class ReceiveBuffer:
         """Reduce an empty buffer that grew for a large message to its initial capacity."""
         if not self.filled and len(self._bytes) > BLOCK_BYTES:
             self._bytes = bytearray(BLOCK_BYTES)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep the memory of a decoded block for the next block.
+
+    By default, glibc returns blocks of this size to the kernel when they are freed, and every page
+    of the next block is a page fault, which can cost more than decoding. Freeing one larger block
+    raises these limits for the process (mallopt(3), M_MMAP_THRESHOLD). It is never written, so it
+    takes no memory. Other C libraries ignore this.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)

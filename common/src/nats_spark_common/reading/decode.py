@@ -12,7 +12,7 @@ A reply is a sequence of frames (ADR-31)::
 A status frame ends it: ``204 EOB``, or ``404``, ``408``, ``503`` if there is nothing to send.
 
 Two decoders give the same result. The fast decoder works on whole blocks of bytes in C (NumPy and
-Arrow). The inbox contains a random token, so one ``bytes.split`` finds the frames. The line ends of
+Arrow). The inbox contains a random token, so the marker finds the frames. The line ends of
 the block are found in one pass; counting them *backwards* from the end of each header block finds
 the server's six headers, whatever the message's own headers contain. Every column is then one Arrow
 ``take`` from an array over the received bytes. The fast decoder checks each frame's declared length
@@ -42,7 +42,7 @@ from ..protocol.operations import (
 )
 from ..protocol.timestamps import rfc3339_to_ns
 from ..rows.messages import Int64s, Message, Messages, from_messages, headers_array, text
-from .spans import IrregularBlockError, Spans
+from .spans import IrregularBlockError, Spans, find_all, strings
 
 CR = 13
 LF = 10
@@ -197,20 +197,17 @@ def require_stream(replying: bytes, requested: bytes) -> None:
 
 
 def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
-    segments = data.split(mark)
-    others, before = parse(segments[0])
-    if len(segments) == 1:
+    marks = find_all(data, mark)
+    first = int(marks[0]) if len(marks) else len(data)
+    others, before = parse(data[:first])
+    if not len(marks):
         return Decoded(from_messages([], fields), np.zeros(0, np.int64), None, others, before)
-    if before != len(segments[0]):
+    if before != first:
         raise IrregularBlockError
-
-    lengths = np.fromiter(map(len, segments), np.int64, len(segments))
-    ends = np.cumsum(lengths + len(mark)) - len(mark)
-    starts = (ends - lengths)[1:]
-    ends = ends[1:]
+    starts, ends = marks + len(mark), np.append(marks[1:], len(data))
 
     consumed = len(data)
-    last = segments[-1]
+    last = data[starts[-1] :]
     complete = _frame_length(last)
     if complete is None or complete > len(last):
         consumed = int(starts[-1]) - len(mark)
@@ -300,7 +297,7 @@ def _columns(
 
     columns: dict[str, pa.Array] = {}
     if "subject" in fields:
-        columns["subject"] = spans.strings(*frames.value(_SUBJECT))
+        columns["subject"] = strings(spans.binary(*frames.value(_SUBJECT)))
     if "content" in fields:
         columns["content"] = spans.binary(frames.body, ends - 2)
     if "headers" in fields:

@@ -12,11 +12,11 @@ at the end (ADR-15).
 
 Two decoders give the same result. The fast decoder works on whole blocks of bytes in C (NumPy and
 Arrow). Either the subscription id or the consumer's name is random, so what stands in every frame
-between the subject and the numbers cannot occur in a stored payload, and one ``bytes.split`` finds
-the frames. The rest of each first line is copied into a row of a matrix, in which the separators
-are found by columns. Each frame must begin where the one before it ends, by the declared lengths,
-with nothing but a verb and a subject before the separator. If anything in the block differs, the
-sequential decoder parses the block operation by operation.
+between the subject and the numbers cannot occur in a stored payload, and it finds the frames. The
+rest of each first line is copied into a row of a matrix, in which the separators are found. Each
+frame must begin where the one before it ends, by the declared lengths, with nothing but a verb and
+a subject before the separator. If anything in the block differs, the sequential decoder parses the
+block operation by operation.
 
 Source: ADR-15 (ack subjects), ADR-37 (pull consumers).
 """
@@ -41,12 +41,18 @@ from ..rows.messages import (
     from_messages,
     headers_array,
 )
-from .spans import IrregularBlockError, Spans
+from .spans import IrregularBlockError, Spans, find_all, strings
 
 CR, LF, SPACE, DOT = 13, 10, 32, 46
 
 #: The numbers of an ack subject, by their position after the consumer's name.
 _DELIVERED, _SEQ, _CONSUMER_SEQ, _TIME = range(4)
+
+#: Five dots, two spaces and the line's end.
+_MAX_SEPARATORS = 8
+
+#: The verbs as integers.
+_MSG, _HMSG = (int.from_bytes(verb, "little") for verb in (b"MSG ", b"HMSG"))
 
 #: By how many bytes the first line of a frame may be longer than that of the block's first frame.
 _SPARE = 32
@@ -75,6 +81,8 @@ class PullReplies:
         delivered: number of deliveries of each, including this one.
         times_ns: when each was stored, in nanoseconds since the epoch.
         ack_prefix: start of their ack subjects, without the last dot; empty without messages.
+        size: bytes of the messages as the server counts them against a pull's ``max_bytes``:
+            subjects, ack subjects, headers and payloads.
         status: the end of the pull, if the block contains it.
         others: protocol operations that do not belong to the pull (PING, INFO, ...).
         consumed: number of bytes of the block that were decoded.
@@ -85,6 +93,7 @@ class PullReplies:
     delivered: Int64s
     times_ns: Int64s
     ack_prefix: str
+    size: int
     status: PullStatus | None
     others: list[Event]
     consumed: int
@@ -125,6 +134,7 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Pull
     events, consumed = parse(data)
     found: list[Message] = []
     acks: list[AckSubject] = []
+    size = 0
     status: PullStatus | None = None
     others: list[Event] = []
     for event in events:
@@ -137,6 +147,7 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Pull
                 raise ProtocolError(f"invalid ack subject of a message: {event.reply[:200]!r}")
             if ack.consumer == pull.consumer:
                 time_ns, header = ack.time_ns, event.header
+                size += sum(map(len, (event.subject, event.reply, header, event.payload)))
                 acks.append(ack)
                 found.append(Message(ack.seq, event.subject, time_ns, header, event.payload))
         elif event.subject == pull.inbox and not event.reply:
@@ -148,6 +159,7 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Pull
         numbers[:, _DELIVERED].copy(),
         numbers[:, _TIME].copy(),
         _prefix(acks[-1]) if acks else "",
+        size,
         status,
         others,
         consumed,
@@ -169,25 +181,27 @@ def _status(header: bytes) -> PullStatus:
 
 def _decode_fast(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
     mark, prefix = _separator(data, pull)
-    segments = data.split(mark)
-    lengths = np.fromiter(map(len, segments), np.int64, len(segments))
-    marks = np.cumsum(lengths[:-1] + len(mark)) - len(mark)
-    if not _is_complete(segments[-1]):
+    marks = find_all(data, mark)
+    if not _is_complete(data[marks[-1] + len(mark) :]):
         marks = marks[:-1]
         if not len(marks):
             raise IrregularBlockError
+    spans = Spans(data, len(marks))
     frames = _locate(data, marks, len(mark))
+    subjects = spans.binary(frames.subjects, marks)
+    _check_verbs(data, frames, subjects)
     count, end = len(marks), int(frames.ends[-1])
+    ack_prefixes = count * (len(mark) - len(pull.sid) - len("  "))
+    size = int((marks - frames.subjects).sum()) + ack_prefixes + frames.size
     rest = decode_sequentially(data[end:], pull, frozenset())
     if len(rest.messages):
         raise IrregularBlockError
-    spans = frames.spans
     seqs, consumer_seqs, delivered, times = (
-        spans.integers(*frames.number(which)) for which in (_SEQ, _CONSUMER_SEQ, _DELIVERED, _TIME)
+        frames.number(which) for which in (_SEQ, _CONSUMER_SEQ, _DELIVERED, _TIME)
     )
     columns: dict[str, pa.Array] = {}
     if "subject" in fields:
-        columns["subject"] = spans.strings(frames.subjects, marks)
+        columns["subject"] = strings(subjects)
     if "content" in fields:
         columns["content"] = spans.binary(frames.payloads, frames.ends - 2)
     if "headers" in fields:
@@ -202,6 +216,7 @@ def _decode_fast(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies
         delivered,
         times,
         prefix,
+        size,
         rest.status,
         rest.others,
         end + rest.consumed,
@@ -235,24 +250,31 @@ class _Frames:
     """Positions within a block, one element (or row) per message frame.
 
     Attributes:
+        starts: start of the frame.
         subjects: start of the subject.
-        separators: start of the first number, then the ends of the numbers.
         bodies: start of the header block, which is empty if there is none.
         payloads: start of the payload.
         ends: end of the frame.
+        has_headers: whether the frame is an HMSG.
+        size: bytes of all numbers of the ack subjects, headers and payloads.
+        lines: the first lines after the ack prefix, one after the other.
+        separators: within ``lines``, the start of the first number, then the ends of the numbers.
     """
 
-    spans: Spans
+    starts: Int64s
     subjects: Int64s
-    separators: Int64s
     bodies: Int64s
     payloads: Int64s
     ends: Int64s
+    has_headers: npt.NDArray[np.bool_]
+    size: int
+    lines: Spans
+    separators: Int64s
 
-    def number(self, which: int) -> tuple[Int64s, Int64s]:
-        """Return the start and end of one of the ack subject's numbers."""
+    def number(self, which: int) -> Int64s:
+        """Return one of the ack subject's numbers."""
         starts = self.separators[:, which]
-        return starts + (which > 0), self.separators[:, which + 1]
+        return self.lines.integers(starts + (which > 0), self.separators[:, which + 1])
 
 
 def _locate(data: bytes, marks: Int64s, mark_size: int) -> _Frames:
@@ -261,32 +283,19 @@ def _locate(data: bytes, marks: Int64s, mark_size: int) -> _Frames:
     tails = marks + mark_size
     count = len(tails)
     lines = _lines(data, tails)
-    width = lines.shape[1]
-    line_ends = (lines == CR).argmax(1)
-    if (lines[np.arange(count), line_ends] != CR).any():
-        raise IrregularBlockError
-    within = np.arange(width) < line_ends[:, None]
+    line_starts = np.arange(count) * lines.shape[1]
+    places, has_headers = _separators(lines)
+    spans = Spans(lines.reshape(-1), count)
+    first_space, last_space, line_ends = places[:, -3], places[:, -2], places[:, -1]
 
-    dots = _positions((lines == DOT) & within)
-    if dots.shape[1] not in (4, 5):
-        raise IrregularBlockError
-    is_space = (lines == SPACE) & within
-    spaces = is_space.sum(1)
-    first_space = is_space.argmax(1)
-    last_space = width - 1 - is_space[:, ::-1].argmax(1)
-    has_headers = spaces == 2
-    if ((spaces < 1) | (spaces > 2)).any():
-        raise IrregularBlockError
-
-    spans = Spans(data, count)
-    totals = spans.integers(tails + last_space + 1, tails + line_ends)
-    bodies = tails + line_ends + 2
+    totals = spans.integers(last_space + 1, line_ends)
+    bodies = tails + (line_ends - line_starts) + 2
     ends = bodies + totals + 2
     payloads = bodies.copy()
     rows = np.flatnonzero(has_headers)
     if len(rows):
-        some = Spans(data, len(rows))
-        sizes = some.integers((tails + first_space + 1)[rows], (tails + last_space)[rows])
+        some = Spans(lines.reshape(-1), len(rows))
+        sizes = some.integers(first_space[rows] + 1, last_space[rows])
         if (sizes > totals[rows]).any():
             raise IrregularBlockError
         payloads[rows] += sizes
@@ -300,11 +309,39 @@ def _locate(data: bytes, marks: Int64s, mark_size: int) -> _Frames:
     ):
         raise IrregularBlockError
     subjects = starts + np.where(has_headers, 5, 4)
-    _check_verbs(data, starts, subjects, marks, has_headers, spans)
-    separators = np.concatenate(
-        (tails[:, None], tails[:, None] + dots[:, :4]), axis=1, dtype=np.int64
-    )
-    return _Frames(spans, subjects, separators, bodies, payloads, ends)
+    separators = np.concatenate((line_starts[:, None], places[:, :4]), axis=1)
+    size = int((first_space - line_starts).sum() + totals.sum())
+    return _Frames(starts, subjects, bodies, payloads, ends, has_headers, size, spans, separators)
+
+
+def _separators(lines: npt.NDArray[np.uint8]) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Return the positions of the separators in lines one after the other, and which have headers.
+
+    The columns are the dots, four or five, the first and the last space, and the line's end. The
+    first space is the last one in a line without headers.
+    """
+    count, width = lines.shape
+    octets = lines.reshape(-1)
+    # Below the digits: all separators, and bytes that do not occur between numbers.
+    places = np.flatnonzero(octets < ord("0"))
+    line_starts = np.arange(0, count * width, width)
+    first = np.searchsorted(places, line_starts)
+    places = places[np.minimum(first[:, None] + np.arange(_MAX_SEPARATORS), len(places) - 1)]
+    kinds = octets[places]
+    dots = 5 if kinds[0, 4] == DOT else 4  # a token may follow the numbers
+    has_headers: npt.NDArray[np.bool_] = kinds[:, dots + 1] == SPACE
+    spaces = places[:, dots]
+    last_spaces = np.where(has_headers, places[:, dots + 1], spaces)
+    line_ends = np.where(has_headers, places[:, dots + 2], places[:, dots + 1])
+    if (
+        (kinds[:, :dots] != DOT).any()
+        or (kinds[:, dots] != SPACE).any()
+        or (octets[line_ends] != CR).any()
+        or (line_ends >= line_starts + width).any()
+    ):
+        raise IrregularBlockError
+    columns = (places[:, :dots], spaces[:, None], last_spaces[:, None], line_ends[:, None])
+    return np.concatenate(columns, axis=1), has_headers
 
 
 def _lines(data: bytes, tails: Int64s) -> npt.NDArray[np.uint8]:
@@ -321,41 +358,19 @@ def _lines(data: bytes, tails: Int64s) -> npt.NDArray[np.uint8]:
     return np.concatenate((found, np.frombuffer(b"".join(last), np.uint8).reshape(-1, width)))
 
 
-def _positions(found: npt.NDArray[np.bool_]) -> Int64s:
-    """Return the columns of the true elements, a row each; every row must have as many."""
-    count, width = found.shape
-    flat = np.flatnonzero(found)
-    if not len(flat) or len(flat) % count:
-        raise IrregularBlockError
-    rows = flat.reshape(count, -1)
-    positions: Int64s = rows - np.arange(0, count * width, width)[:, None]
-    if (positions < 0).any() or (positions >= width).any():
-        raise IrregularBlockError
-    return positions
+def _check_verbs(data: bytes, frames: _Frames, subjects: pa.BinaryArray) -> None:
+    """Check that a frame's verb fits its sizes, and that only its subject follows the verb.
 
-
-def _check_verbs(
-    data: bytes,
-    starts: Int64s,
-    subjects: Int64s,
-    marks: Int64s,
-    has_headers: npt.NDArray[np.bool_],
-    spans: Spans,
-) -> None:
-    """Check that a frame's verb fits its sizes, and that only its subject follows the verb."""
-    if (marks <= subjects).any():
+    Args:
+        subjects: what is between the verbs and the separators.
+    """
+    starts, has_headers = frames.starts, frames.has_headers
+    four = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+    if (four[starts] != np.where(has_headers, _HMSG, _MSG)).any():
         raise IrregularBlockError
-    five = np.ndarray((len(data) - 4,), "V5", data, strides=(1,))[starts].view(np.uint8)
-    verbs = five.reshape(-1, 5)
-    expected = np.where(
-        has_headers[:, None],
-        np.frombuffer(b"HMSG ", np.uint8),
-        np.frombuffer(b"MSG  ", np.uint8),
-    )
-    differs = verbs != expected
-    differs[~has_headers, 4] = False  # the first byte of the subject
-    if differs.any():
+    if (np.frombuffer(data, np.uint8)[starts[has_headers] + 4] != SPACE).any():
         raise IrregularBlockError
-    between = spans.binary(subjects, marks).buffers()[2]
-    if between is not None and (np.frombuffer(between, np.uint8) <= SPACE).any():
+    octets = subjects.buffers()[2]
+    lengths = np.diff(np.frombuffer(subjects.buffers()[1], np.int32, len(subjects) + 1))
+    if not lengths.all() or (octets and (np.frombuffer(octets, np.uint8) <= SPACE).any()):
         raise IrregularBlockError

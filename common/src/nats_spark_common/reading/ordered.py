@@ -87,6 +87,7 @@ class _Consumer:
     Attributes:
         cursor: the next sequence to read.
         received: messages received of the last pull.
+        received_bytes: their bytes, as the server counts them.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class _Consumer:
         self._pull = Pull(SID.encode(), self._name.encode(), b"")
         self._batch = self._wanted = 0
         self._status: PullStatus | None = None
-        self.received = 0
+        self.received = self.received_bytes = 0
 
     def create(self) -> None:
         stream, filters = self._span.stream, () if self._filters_here else self._span.filters
@@ -147,7 +148,8 @@ class _Consumer:
 
     def request_pull(self, batch: int) -> None:
         """Request up to ``batch`` messages. A batch of one has no limit of bytes."""
-        self._batch, self._status, self.received = batch, None, 0
+        self._batch, self._status = batch, None
+        self.received = self.received_bytes = 0
         self._wanted = min(batch, self._span.last - self.cursor + 1)
         body: dict[str, int | bool] = {"batch": self._wanted, "no_wait": True}
         if batch > 1:
@@ -157,8 +159,12 @@ class _Consumer:
 
     @property
     def pull_ended(self) -> bool:
-        """Whether the last pull is filled, or ended by a status."""
-        return self._status is not None or self.received >= self._wanted
+        """Whether the last pull is filled, or ended by a status.
+
+        The server sends no status for a pull that its messages fill to the last byte.
+        """
+        is_full = self._batch > 1 and self.received_bytes >= self._settings.fetch_bytes
+        return self._status is not None or self.received >= self._wanted or is_full
 
     def is_done(self) -> bool:
         """Return whether the range is covered, or the consumer has no more messages.
@@ -191,6 +197,7 @@ class _Consumer:
         messages = found.messages.slice(0, unbroken)
         self._delivered += unbroken
         self.received += unbroken
+        self.received_bytes += found.size
         if unbroken:
             self.cursor = int(messages.seqs[-1]) + 1
         lost = f"consumer {self._name}: message {self._delivered + 1} was lost in transit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ..rows.messages import TIMESTAMP_TYPE, Int64s, text
@@ -12,6 +13,34 @@ class IrregularBlockError(Exception):
     """A block that the fast decoder cannot handle; the sequential one decodes or rejects it."""
 
 
+def find_all(data: bytes, pattern: bytes) -> Int64s:
+    """Return the positions of a pattern of at least eight bytes.
+
+    Each occurrence of one of its bytes is compared with the pattern, eight bytes at a time. For
+    thousands of occurrences in a megabyte, this takes a third of the time of ``bytes.split``.
+    """
+    rare = next((each for each in b"$_" if each in pattern), pattern[0])
+    octets = np.frombuffer(data, np.uint8)
+    found: Int64s = np.flatnonzero(octets == rare) - pattern.index(rare)
+    found = found[(found >= 0) & (found <= len(data) - len(pattern))]
+    if not len(found):
+        return found
+    eight_bytes_at = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+    last = len(pattern) - 8
+    for at in (*range(0, last, 8), last):
+        part = np.frombuffer(pattern, "<u8", 1, at)[0]
+        found = found[eight_bytes_at[found + at] == part]
+    return found
+
+
+def strings(raw: pa.BinaryArray) -> pa.StringArray:
+    """Return binary values as ``string``; bytes that are not UTF-8 are replaced."""
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([text(value) for value in raw.to_pylist()], pa.string())
+
+
 class Spans:
     """Columns of one buffer: an Arrow array laid over it, whose values ``take`` selects.
 
@@ -19,10 +48,11 @@ class Spans:
     Raises ``IrregularBlockError`` if the bytes at these positions are not such values.
     """
 
-    def __init__(self, data: bytes, count: int) -> None:
+    def __init__(self, data: bytes | npt.NDArray[np.uint8], count: int) -> None:
         """``count`` is the number of rows."""
         self._buffer = pa.py_buffer(data)
-        self._size = len(data)
+        self._octets = np.frombuffer(data, np.uint8)
+        self._size = len(self._octets)
         self._picks = pa.array(np.arange(0, 2 * count, 2))
         self._count = count
 
@@ -43,16 +73,13 @@ class Spans:
         )
         return overlay.take(self._picks)
 
-    def strings(self, starts: Int64s, ends: Int64s) -> pa.Array:
-        """Return each span as ``string``; bytes that are not UTF-8 are replaced."""
-        raw = self.binary(starts, ends)
-        try:
-            return raw.cast(pa.string())
-        except pa.ArrowInvalid:
-            return pa.array([text(value) for value in raw.to_pylist()], pa.string())
-
     def integers(self, starts: Int64s, ends: Int64s) -> Int64s:
         """Return each span of decimal digits as a non-negative number."""
+        if (ends - starts == 1).all():
+            digits = self._octets[starts] - np.uint8(ord("0"))
+            if (digits > 9).any():
+                raise IrregularBlockError
+            return digits.astype(np.int64)
         try:
             numbers = self.binary(starts, ends).view(pa.string()).cast(pa.int64())
         except pa.ArrowInvalid:
