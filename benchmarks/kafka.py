@@ -195,9 +195,16 @@ def _small_batches(
     def publish_to_nats() -> None:
         asyncio.run(_publish_to_nats(server.url, stream, batches))
 
-    kafka_frame = _kafka_frame(session, kafka, stream, startingOffsets="latest")
+    waits = {"kafka.fetch.max.wait.ms": "50"}  # a fetch that waits at the broker delays a batch
+    of_kafka, of_kafka_50 = (
+        _kafka_frame(session, kafka, stream, startingOffsets="latest", **options).selectExpr(
+            "value AS content"
+        )
+        for options in ({}, waits)
+    )
     sides = {
-        "Kafka source": (kafka_frame.selectExpr("value AS content"), publish_to_kafka),
+        "Kafka source": (of_kafka, publish_to_kafka),
+        "Kafka source, kafka.fetch.max.wait.ms=50": (of_kafka_50, publish_to_kafka),
         "nats-v2": (
             _nats_frame(session, server, stream, {"nats.start": "latest"}),
             publish_to_nats,

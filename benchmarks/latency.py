@@ -85,7 +85,7 @@ def main() -> None:
 def print_latencies(title: str, found: Latencies) -> None:
     p50, p99, trigger = found.summary().values()
     print(
-        f"{title:<28} publish to foreachBatch p50 {p50:4.0f} ms, p99 {p99:4.0f} ms; "
+        f"{title:<42} publish to foreachBatch p50 {p50:4.0f} ms, p99 {p99:4.0f} ms; "
         f"trigger {trigger:4.0f} ms; p50/trigger {p50 / trigger:.2f}",
         flush=True,
     )

@@ -163,7 +163,7 @@ class _Consumer:
 
         The server sends no status for a pull that its messages fill to the last byte.
         """
-        is_full = self._batch > 1 and self.received_bytes >= self._settings.fetch_bytes
+        is_full = self._batch > 1 and self.received_bytes == self._settings.fetch_bytes
         return self._status is not None or self.received >= self._wanted or is_full
 
     def is_done(self) -> bool:
