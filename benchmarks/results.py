@@ -13,7 +13,7 @@ WHOLE_2, TRIGGER_2, BATCH_2 = "query_2", "trigger_2", "batch_2"
 #: In display order.
 LABELS = {
     PULL: "nats-py pull fetch",
-    JETSTREAM: "nats-jetstream, messages()",
+    JETSTREAM: "nats-jetstream fetch",
     RAW: "raw socket, direct gets, discarded",
     RAW_CONSUMER: "raw socket, consumer, discarded",
     DECODE: "decode alone, one core",
