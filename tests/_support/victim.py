@@ -42,9 +42,8 @@ class Queries:
     folder: Path
 
     def writer(self, name: str) -> DataStreamWriter:
-        made: Callable[[], DataStreamWriter]
-        made = self.copy(name) if name in COPYING else getattr(self, name)
-        return made().option("checkpointLocation", str(self.folder / name / "checkpoint"))
+        made: DataStreamWriter = self.copy(name) if name in COPYING else getattr(self, name)()
+        return made.option("checkpointLocation", str(self.folder / name / "checkpoint"))
 
     def source(self, name: str, flavor: str, **options: str) -> DataFrame:
         reader = (
@@ -93,19 +92,16 @@ class Queries:
             store
         )
 
-    def copy(self, mode: str) -> Callable[[], DataStreamWriter]:
-        def made() -> DataStreamWriter:
-            options = {"stream.name": f"{self.prefix}-source", "min.range": "500"}
-            target = f"{self.prefix}-{mode}."
-            return (
-                self.source(mode, "nats-v2", **options)
-                .selectExpr(f"concat('{target}', subject) as subject", "content")
-                .writeStream.format("nats-v2")
-                .option("nats.url", self.url)
-                .option("nats.sink.mode", mode)
-            )
-
-        return made
+    def copy(self, mode: str) -> DataStreamWriter:
+        options = {"stream.name": f"{self.prefix}-source", "min.range": "500"}
+        target = f"{self.prefix}-{mode}."
+        return (
+            self.source(mode, "nats-v2", **options)
+            .selectExpr(f"concat('{target}', subject) as subject", "content")
+            .writeStream.format("nats-v2")
+            .option("nats.url", self.url)
+            .option("nats.sink.mode", mode)
+        )
 
 
 def failing_at_first(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -171,6 +171,7 @@ def killed(
         arguments = (nats_server.url, prefix, folder, "on", *FLAVORS, *COPYING)
         with victim(*arguments, via=via) as process:
             for condition in (progress.all_in_new_batches, moment):
+                progress.look()  # a moment is one of a batch that comes after all have begun
                 wait_until(
                     lambda condition=condition: process.poll() is not None or condition(),
                     seconds=300,  # beside other tests, a batch takes a multiple of its time
@@ -187,7 +188,6 @@ def killed(
     moments = [progress.pulled, running, progress.committed]
     ways = ["direct", "consumer", "auto"]
     for moment, via in zip(moments, chance.sample(ways, k=3), strict=True):
-        progress.look()
         run_until(moment, via)
         assert len(progress.unfinished()) == len(BATCH), "a query finished before it was killed"
     with victim(nats_server.url, prefix, folder, "now", *FLAVORS, *COPYING) as process:
@@ -200,18 +200,14 @@ def test_every_message_is_in_the_table_once_however_often_the_driver_is_killed(
     spark: SparkSession, killed: tuple[Admin, str, Path]
 ) -> None:
     _, _, folder = killed
-    rows = spark.read.parquet(str(folder / "v2" / "rows")).collect()
-    assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT["v2"] + 1))
-    assert all(int(bytes(r.content).rstrip(b".")) == r.streamSeq - 1 for r in rows)
+    check_table(spark, folder, "v2")
 
 
 def test_every_message_is_in_the_table_once_and_acknowledged_however_the_driver_is_killed(
     spark: SparkSession, killed: tuple[Admin, str, Path]
 ) -> None:
     admin, prefix, folder = killed
-    rows = spark.read.parquet(str(folder / "balanced" / "rows")).collect()
-    assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT["balanced"] + 1))
-    assert all(int(bytes(r.content).rstrip(b".")) == r.streamSeq - 1 for r in rows)
+    check_table(spark, folder, "balanced")
     assert is_settled(admin, f"{prefix}-balanced")
     assert admin.info(f"{prefix}-balanced").state.messages == 0
 
@@ -234,6 +230,12 @@ def test_a_driver_that_is_killed_between_its_first_publish_and_sparks_commit(
 ) -> None:
     admin, prefix, _ = killed
     check_copies(admin, prefix)
+
+
+def check_table(spark: SparkSession, folder: Path, name: str) -> None:
+    rows = spark.read.parquet(str(folder / name / "rows")).collect()
+    assert sorted(row.streamSeq for row in rows) == list(range(1, COUNT[name] + 1))
+    assert all(int(bytes(r.content).rstrip(b".")) == r.streamSeq - 1 for r in rows)
 
 
 def check_copies(admin: Admin, prefix: str) -> None:

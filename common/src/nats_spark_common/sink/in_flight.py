@@ -36,7 +36,7 @@ class Chunk:
         closed: the server has closed the fast batch.
         unsupported: the server does not support fast batches, and closed this one at its start.
         started: when the chunk was encoded, in seconds since the epoch.
-    after: by stream, a sequence after which all rows of the chunk are stored.
+        after: by stream, a sequence after which all rows of the chunk are stored.
     """
 
     rows: Rows
