@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nats_spark_common import NatsSettings
+
 
 def named(**short: str) -> dict[str, str]:
     """Options out of their short names."""
@@ -11,3 +13,8 @@ def named(**short: str) -> dict[str, str]:
 def options(url: str, **short: str) -> dict[str, str]:
     """As `named`, with the server."""
     return {"nats.url": url, **named(**short)}
+
+
+def settings(**short: str) -> NatsSettings:
+    """Return the settings that the options give, without a server."""
+    return NatsSettings.from_options(named(**short))
