@@ -1,0 +1,155 @@
+"""Users, tokens, nkeys and JWTs from every place, and errors that name what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import nkeys
+import pytest
+
+from nats_spark_common import AuthError, ConnectError, NatsSettings, TimeoutExpiredError
+from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.control import Control
+
+from .._support.connecting import check, filled
+from .._support.credentials import make_jwt_world, new_nkey
+from .._support.reading import numbers, read_stream
+
+USER = "authorization { user: ada, password: geheim }"
+TOKEN = "authorization { token: s3cret }"
+
+
+def refused(server: EmbeddedServer, match: str, **options: str) -> None:
+    with pytest.raises(AuthError, match=match) as caught:
+        check(server, **options)
+    for secret in ("geheim", "s3cret", "wrong-"):
+        assert secret not in str(caught.value)
+
+
+def test_user_and_password() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        check(server, user="ada", password="geheim")
+        refused(server, r"rejects the credentials.*nats\.user", user="ada", password="wrong-1")
+        refused(server, "rejects the credentials")
+
+
+def test_user_and_password_in_the_url() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        check(server, url=f"nats://ada:geheim@127.0.0.1:{server.port}")
+
+
+def test_user_and_password_by_the_scala_connectors_names() -> None:
+    with filled(USER, user="ada", password="geheim") as server:
+        options = {
+            "nats.host": "127.0.0.1",
+            "nats.port": str(server.port),
+            "nats.connection.user.name": "ada",
+            "nats.connection.user.password": "geheim",
+            "nats.pull.subscription.stream.name": "S",
+        }
+        assert numbers(read_stream(options)) == [1, 2, 3]
+
+
+def test_token() -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        check(server, token="s3cret")
+        refused(server, "rejects the credentials", token="wrong-2")
+
+
+def test_nkey_as_seed_and_as_file(tmp_path: Path) -> None:
+    seed, public = new_nkey(nkeys.PREFIX_BYTE_USER)
+    other, _ = new_nkey(nkeys.PREFIX_BYTE_USER)
+    file = tmp_path / "user.nk"
+    file.write_text(seed + "\n")
+    config = f"authorization {{ users = [ {{ nkey: {public} }} ] }}"
+    with filled(config, nkeys_seed_str=seed) as server:
+        check(server, nkey_seed_secret=seed)
+        check(server, nkey_seed_file=str(file))
+        refused(server, "rejects the credentials", nkey_seed_secret=other)
+        refused(server, r"nkey seed .* is invalid", nkey_seed_secret="wrong-seed")
+
+
+def test_credentials_file(tmp_path: Path) -> None:
+    world = make_jwt_world()
+    file = tmp_path / "user.creds"
+    file.write_text(world.credentials)
+    with filled(world.config, user_credentials=str(file)) as server:
+        check(server, credential_file=str(file))
+        refused(server, "rejects the credentials")
+
+
+def test_credentials_as_text(tmp_path: Path) -> None:
+    world = make_jwt_world()
+    file = tmp_path / "user.creds"
+    file.write_text(world.credentials)
+    with filled(world.config, user_credentials=str(file)) as server:
+        check(server, credential_secret=world.credentials)
+        refused(server, r"nats\.credential\.secret is not a NATS", credential_secret="s3cret")
+
+
+def test_a_file_that_holds_no_credentials_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "user.creds"
+    file.write_text("nothing")
+    with EmbeddedServer(make_jwt_world().config) as server:
+        refused(server, "not a NATS credentials file", credential_file=str(file))
+
+
+@pytest.mark.parametrize("option", ["nkey_seed_file", "credential_file"])
+def test_a_file_that_holds_no_text_is_named(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "binary"
+    file.write_bytes(bytes(range(128, 256)))
+    with EmbeddedServer(make_jwt_world().config) as server:
+        refused(server, rf"{re.escape(str(file))} is not a text file", **{option: str(file)})
+
+
+def test_a_refused_subject_is_told_from_one_that_it_begins(tmp_path: Path) -> None:
+    deny = '["$JS.API.STREAM.INFO.AB"]'
+    config = (
+        "authorization { users = [ {user: ada, password: geheim, "
+        f"permissions {{ publish {{ deny: {deny} }} }} }} ] }}"
+    )
+    with EmbeddedServer(config) as server:
+        named = {"nats.url": server.url, "nats.user": "ada", "nats.password": "geheim"}
+        timeout = {"nats.request.timeout": "500ms", "nats.retry.count": "0"}
+        with Control(NatsSettings.from_options({**named, **timeout})) as control:
+            with pytest.raises(AuthError, match=r"(?i)STREAM\.INFO\.AB"):
+                control.api("STREAM.INFO.AB")
+            os.kill(server.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+            try:
+                with pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
+                    control.api("STREAM.INFO.A")
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            assert not isinstance(caught.value, AuthError)
+
+
+def test_a_permission_that_is_missing_is_named(tmp_path: Path) -> None:
+    config = (
+        "authorization { users = [ {user: ada, password: geheim}, {user: eve, password: geheim, "
+        'permissions { publish { deny: ["$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.>"] } } } ] }'
+    )
+    with filled(config, user="ada", password="geheim") as server:
+        refused(server, r"CONSUMER\.CREATE\.S", user="eve", password="geheim")
+
+
+def test_settings_of_a_command_line_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        folder = tmp_path / "nats" / "context"
+        folder.mkdir(parents=True)
+        (folder / "prod.json").write_text(f'{{"url": "{server.url}", "token": "s3cret"}}')
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        options = {"nats.context": "prod", "nats.stream.name": "S"}
+        assert numbers(read_stream(options)) == [1, 2, 3]
+
+
+def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with filled(TOKEN, token="s3cret") as server:
+        monkeypatch.setenv("NATS_URL", server.url)
+        monkeypatch.setenv("NATS_TOKEN", "s3cret")
+        assert numbers(read_stream({"nats.stream.name": "S"})) == [1, 2, 3]
