@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
+from pyspark.sql.datasource import CaseInsensitiveDict
 from pyspark.sql.types import StructType
 
 from nats_spark_common.rows.schema import SCHEMA
@@ -16,6 +17,12 @@ from .options import options
 from .reading import Driver, Row, batch
 
 DURABLE = "spark"
+
+
+def source(url: str, stream: str, **short: str) -> DefaultSource:
+    """Return the data source as Spark loads it, for the consumer ``spark``."""
+    short = {"stream_name": stream, "durable_name": DURABLE, **short}
+    return DefaultSource(CaseInsensitiveDict(options(url, **short)))
 
 
 def start(url: str, stream: str, schema: StructType = SCHEMA, **short: str) -> Driver:

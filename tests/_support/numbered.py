@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from pyspark.sql.types import StructType
 
+from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_partitioned import DefaultSource
 
@@ -24,3 +29,10 @@ def start(url: str, prefix: str, schema: StructType = SCHEMA, **short: str) -> D
     """A reader of the streams; options by their short names."""
     given = {"stream_prefix": prefix, "poll_interval": ALWAYS, **short}
     return Driver(options(url, **given), schema, DefaultSource)
+
+
+@contextmanager
+def a_checkpoint_of(server: EmbeddedServer, prefix: str, **short: str) -> Iterator[dict[str, Any]]:
+    """Yield the offset of a first batch that took everything."""
+    with start(server.url, prefix, **short) as driver:
+        yield driver.latest(driver.initial())
