@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -119,3 +120,15 @@ def begin(url: str, rows: list[Row], after: int, task: TaskId, **more: str) -> N
     """An attempt that publishes ``after`` rows and crashes."""
     with pytest.raises(Crash):
         write_batches(exactly(url, **more), crashing(rows, after), task=task)
+
+
+def records(admin: Admin, query: str, bucket: str = "nats_spark_sink") -> dict[str, Any]:
+    """Return the records of a query's tasks, by key."""
+    prefix = f"$KV.{bucket}.{query}."
+    found = admin.api(f"STREAM.INFO.KV_{bucket}", subjects_filter=f"{prefix}>")
+
+    def value(subject: str) -> Any:
+        message = admin.run(admin.js.get_last_msg(f"KV_{bucket}", subject))
+        return json.loads(message.data or b"")
+
+    return {each.removeprefix(prefix): value(each) for each in found["state"].get("subjects") or {}}

@@ -1,21 +1,18 @@
-"""Exactly-once: retried tasks, concurrent attempts and their records."""
+"""Exactly-once: retried tasks and concurrent attempts."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import FencedError, ReplayError
-from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.sink.task_id import TaskId
-from nats_spark_common.sink.task_record import LEASE, delete_records
+from nats_spark_common.sink.task_record import LEASE
 
 from .._support.admin import Admin, mirror, wait_until
 from .._support.proxy import proxy
@@ -329,66 +326,6 @@ def test_a_speculative_attempt_beside_a_running_one_repeats_nothing(
     second.join(60)
     assert None in (first.error, *done)
     assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
-
-
-def records(admin: Admin, query: str, bucket: str = "nats_spark_sink") -> dict[str, Any]:
-    """The records of a query's tasks, by key."""
-    prefix = f"$KV.{bucket}.{query}."
-    found = admin.api(f"STREAM.INFO.KV_{bucket}", subjects_filter=f"{prefix}>")
-
-    def value(subject: str) -> Any:
-        message = admin.run(admin.js.get_last_msg(f"KV_{bucket}", subject))
-        return json.loads(message.data or b"")
-
-    return {each.removeprefix(prefix): value(each) for each in found["state"].get("subjects") or {}}
-
-
-def test_the_record_has_the_last_sequences_before_the_task(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
-    make_stream(admin, stream)
-    admin.fill(stream, 17)
-    task = TaskId(f"q{stream}", "4", 1)
-    write(exactly(nats_server.url), numbered(stream, 5), task=task)
-    record = records(admin, task.query)["4.1"]
-    assert record["streams"][stream]["seq"] == 17
-
-
-def test_a_task_without_rows_creates_no_record(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
-    make_stream(admin, stream)
-    write(exactly(nats_server.url), numbered(stream, 1))  # creates the bucket
-    task = new_task()
-    assert write(exactly(nats_server.url), [], task=task).revision == 0
-    assert records(admin, task.query) == {}
-
-
-def test_records_before_a_revision_are_deleted(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
-    make_stream(admin, stream)
-    query = f"q{stream}"
-    settings = exactly(nats_server.url)
-    for batch in ("8", "9"):
-        last = write(settings, numbered(stream, 1), task=TaskId(query, batch, 0))
-    delete_records(NatsSettings.from_options(settings), query, last.revision)
-    assert list(records(admin, query)) == ["9.0"]
-
-
-def test_the_bucket_is_an_ordinary_key_value_bucket(
-    nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
-    make_stream(admin, stream)
-    task = new_task()
-    settings = exactly(nats_server.url, sink_bucket=f"B{stream}")
-    write(settings, numbered(stream, 1), task=task)
-
-    async def read() -> bytes | None:
-        bucket = await admin.js.key_value(f"B{stream}")
-        return (await bucket.get(task.key)).value
-
-    assert json.loads(admin.run(read()) or b"{}")["streams"][stream]["seq"] == 0
 
 
 def test_an_attempt_whose_record_was_deleted_stops(

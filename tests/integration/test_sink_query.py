@@ -21,8 +21,7 @@ from pyspark_nats_v2 import DefaultSource
 
 from .._support.admin import Admin
 from .._support.options import named
-from .._support.writing import make_stream, new_task
-from .test_sink_exactly_once import records
+from .._support.writing import make_stream, new_task, records
 
 MODES = ["at-least-once", "exactly-once", "best-effort"]
 
