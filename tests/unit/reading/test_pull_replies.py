@@ -259,6 +259,9 @@ MALFORMED = [
     b"$JS.ACK.ORDERS.spark.1.x.3.4.5",
     b"$JS.ACK.ORDERS.spark.1.2.x.4.5",
     b"$JS.ACK.ORDERS.spark.1..3.4.5",
+    b"$JS.ACK.ORDERS.spark.1.9223372036854775808.3.4.5",
+    b"$JS.ACK.ORDERS.spark.1.2.99999999999999999999.4.5",
+    b"$JS.ACK.ORDERS.spark.1.2.3.9223372036854775808.5",
     b"$JS.ACK.hub.Xh6tMFqF.ORDERS.spark.1.x.3.4.5",
 ]
 

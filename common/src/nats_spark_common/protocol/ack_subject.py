@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..errors import ProtocolError
+from .operations import parse_sequence
+
 #: The first tokens of the reply subject of a delivered message.
 ACK = b"$JS.ACK."
 
@@ -44,6 +47,9 @@ def parse_ack_subject(subject: bytes) -> AckSubject | None:
     tokens = subject.split(b".")
     named = 4 if len(tokens) == 9 else 6
     numbers = tokens[named : named + 4]
-    if len(tokens) < 9 or len(tokens) == 10 or not all(map(bytes.isdigit, numbers)):
+    if len(tokens) < 9 or len(tokens) == 10:
         return None
-    return AckSubject(b".".join(tokens[:named]), *map(int, numbers))
+    try:
+        return AckSubject(b".".join(tokens[:named]), *map(parse_sequence, numbers))
+    except ProtocolError:
+        return None
