@@ -164,8 +164,8 @@ class NatsSettings(BaseSettings):
     )
     poll_interval: PositiveDuration = Field(
         0.1,
-        description="maximum poll interval of an idle query; V2 and partitioned also wake when a "
-        "message is stored",
+        description="poll interval of an idle query, longer if polls of many streams would take a "
+        "tenth of the time; V2 and partitioned also wake when a message is stored",
     )
     fail_on_data_loss: bool = Field(
         True, description="fail if messages were removed before they were read"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ class StreamRange:
         filters: filter subjects; without any, every message is read.
         direct: whether direct get batches can read it; otherwise an ordered consumer does.
         consumer_from: length from which a consumer reads it even so, because it is cheaper.
+        mean_size: mean stored bytes of the stream's messages; infinite if unknown.
     """
 
     stream: str
@@ -28,6 +30,7 @@ class StreamRange:
     filters: tuple[str, ...] = ()
     direct: bool = True
     consumer_from: int = NEVER
+    mean_size: float = math.inf
 
     def __len__(self) -> int:
         return max(0, self.last - self.first + 1)

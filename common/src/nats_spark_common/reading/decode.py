@@ -74,6 +74,13 @@ class Status(NamedTuple):
     last_seq: int | None
 
 
+class Frame(NamedTuple):
+    """A message of a reply, and the sequence of the message sent before it."""
+
+    message: Message
+    previous: int
+
+
 @dataclass(frozen=True)
 class Decoded:
     """The contents of a block of bytes.
@@ -133,23 +140,30 @@ def decode_sequentially(data: bytes, mark: bytes, stream: bytes, fields: frozens
         if not isinstance(event, Msg) or event.subject != inbox:
             others.append(event)
             continue
-        if not event.header.endswith(CRLF + CRLF):
-            raise ProtocolError(
-                f"headers do not end where their length says: {event.header[:200]!r}"
-            )
-        values = _server_headers(event.header)
-        if values is None:
-            status = _status(event.header)
+        frame = decode_frame(event, stream)
+        if isinstance(frame, Status):
+            status = frame
             continue
-        require_stream(values[_STREAM], stream)
-        own = _own_headers(event.header)
-        time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
-        seq = parse_sequence(values[_SEQUENCE])
-        found.append(Message(seq, values[_SUBJECT], time, own, event.payload))
-        previous.append(parse_sequence(values[_LAST]))
+        found.append(frame.message)
+        previous.append(frame.previous)
     return Decoded(
         from_messages(found, fields), np.array(previous, np.int64), status, others, consumed
     )
+
+
+def decode_frame(reply: Msg, stream: bytes) -> Frame | Status:
+    """Decode one frame of a reply. Raises as `decode`."""
+    header = reply.header
+    if not header.endswith(CRLF + CRLF):
+        raise ProtocolError(f"headers do not end where their length says: {header[:200]!r}")
+    values = _server_headers(header)
+    if values is None:
+        return _status(header)
+    require_stream(values[_STREAM], stream)
+    time = rfc3339_to_ns(values[_TIME].decode("ascii", "replace"))
+    seq = parse_sequence(values[_SEQUENCE])
+    message = Message(seq, values[_SUBJECT], time, _own_headers(header), reply.payload)
+    return Frame(message, parse_sequence(values[_LAST]))
 
 
 def _server_headers(header: bytes) -> list[bytes] | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql.datasource import InputPartition
 
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..reading.range_reader import read_range
+from ..reading.many_ranges import read_ranges
 from ..rows.compression import decompress
 from ..rows.schema import Projection
+
+#: Rows and bytes from which a batch stands alone.
+_ROWS, _BYTES = 1_000, 1 << 18
 
 
 class RangePartition(InputPartition):
@@ -27,15 +30,14 @@ def read_partition(
 ) -> Iterator[pa.RecordBatch]:
     """Return the rows of the ranges, in sequence order. Raises as `read_range`, `decompress`."""
     assert isinstance(partition, RangePartition)
-    for each in partition.ranges:
-        yield from _read(settings, projection, each)
+    rows = _read(settings, projection, partition.ranges)
+    return rows if len(partition.ranges) == 1 else joined(rows)
 
 
 def _read(
-    settings: NatsSettings, projection: Projection, part: StreamRange
+    settings: NatsSettings, projection: Projection, ranges: tuple[StreamRange, ...]
 ) -> Iterator[pa.RecordBatch]:
-    constants = {"stream": part.stream, "domain": settings.domain}
-    for messages in read_range(settings, part, projection.fields):
+    for part, messages in read_ranges(settings, ranges, projection.fields):
         decompressed = decompress(
             messages,
             settings.payload_compression,
@@ -43,4 +45,25 @@ def _read(
             part.stream,
             settings.payload_max_decompressed,
         )
-        yield projection.batch(decompressed, constants)
+        yield projection.batch(decompressed, {"stream": part.stream, "domain": settings.domain})
+
+
+def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in the same order, with successive small batches as one.
+
+    A batch costs Spark as much as some hundred rows.
+    """
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _ROWS or size >= _BYTES:
+            yield _one(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _one(held)
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

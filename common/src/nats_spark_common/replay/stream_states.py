@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 #: Interval of the search for streams that have joined, in seconds.
 DISCOVERY_INTERVAL = 5.0
 
+#: Maximum share of the time that polls take: those of a thousand streams take long.
+_POLLING = 0.1
+
 
 class StreamStates(AbstractContextManager["StreamStates"]):
     """The state of the streams of a selection; holds a control connection."""
@@ -37,6 +40,7 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}
         self._refreshed = -1e9
+        self._interval = settings.poll_interval
         self._arrivals = Arrivals(self._control, settings)
 
     def close(self) -> None:
@@ -78,15 +82,18 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         if self._names is None or (self._selection.grows and stale):
             self._names = self._selection.names(self._control)
             self._discovered = time.monotonic()
+        begun = time.monotonic()
         infos = self._control.stream_infos(self._names)
         for info in infos.values():
             _check_readable(info)
         self._infos, self._refreshed = infos, time.monotonic()
+        took = self._refreshed - begun
+        self._interval = max(self._settings.poll_interval, took / _POLLING - took)
         return infos
 
     def recent(self) -> dict[str, StreamInfo]:
-        """Return the state as `refresh`, at most one request per ``nats.poll.interval``."""
-        if self.age >= self._settings.poll_interval:
+        """Return the state as `refresh`, or the last one until the next poll is due."""
+        if self.age >= self._interval:
             return self.refresh()
         return self._infos
 
@@ -96,12 +103,14 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         return time.monotonic() - self._refreshed
 
     def wait(self, after: Mapping[str, int]) -> None:
-        """Wait until ``nats.poll.interval`` after the last request, or until a message is stored.
+        """Wait until the next poll is due, or until a message is stored.
+
+        Polls are ``nats.poll.interval`` apart, or more if that would take a tenth of the time.
 
         Args:
             after: the last sequence that was read of each stream.
         """
-        seconds = self._settings.poll_interval - self.age
+        seconds = self._interval - self.age
         if seconds <= 0:
             return
         read = after if self._may_wait(after) else {}
@@ -121,7 +130,8 @@ class StreamStates(AbstractContextManager["StreamStates"]):
     ) -> StreamRange:
         """Return a range of the stream, with the way to read it. Raises as `way.choose`."""
         chosen = way.choose(self._settings, info, filters, self._control.server_version)
-        return StreamRange(info.name, info.created, first, last, filters, *chosen)
+        size = info.average_size
+        return StreamRange(info.name, info.created, first, last, filters, *chosen, size)
 
     def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
         """Return the position of ``nats.start`` in each stream.
