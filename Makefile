@@ -11,7 +11,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-kafka bench-all bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-kafka bench-scale bench-all bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,7 @@ test-lowest: java ## tests with the lowest versions that the packages allow
 	@scripts/make-venv .venv-lowest .cache/lowest.txt
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest/bin/python .venv-lowest/bin/python -m pytest tests/unit \
 		tests/integration/test_batch.py tests/integration/test_connections.py \
+		tests/integration/test_credentials.py tests/integration/test_tls.py \
 		tests/integration/test_balanced_query.py $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy --strict
@@ -54,6 +55,9 @@ bench-ways: $(STAMP) ## measure direct gets against consumers (ARGS="--quick" or
 bench-latency: $(STAMP) java ## measure from publish to foreachBatch (ARGS="--quick")
 	@$(PYTHON) benchmarks/latency.py $(ARGS)
 
+bench-scale: $(STAMP) java ## measure up to 10,000,000 messages and 10,000 streams (ARGS="--quick")
+	@$(PYTHON) benchmarks/scale.py $(ARGS)
+
 bench-balanced: $(STAMP) java ## compare the balanced flavor with V2 (ARGS="--quick")
 	@$(PYTHON) benchmarks/balanced.py $(ARGS)
 
@@ -63,7 +67,7 @@ bench-kafka: java ## compare V2 with Spark's Kafka source; needs Maven (ARGS="--
 	@scripts/make-venv .venv-kafka .cache/kafka.txt
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-kafka/bin/python .venv-kafka/bin/python benchmarks/kafka.py $(ARGS)
 
-bench-all: bench bench-kafka bench-ways bench-latency bench-balanced bench-partitioned bench-write ## all of them, and a page with the results
+bench-all: bench bench-kafka bench-ways bench-latency bench-scale bench-balanced bench-partitioned bench-write ## all of them, and a page with the results
 	@$(PYTHON) benchmarks/ways.py --cluster $(ARGS)
 	@$(PYTHON) benchmarks/page.py $(if $(findstring --quick,$(ARGS)),.cache/benchmarks)
 
