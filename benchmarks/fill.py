@@ -10,18 +10,18 @@ from nats.js.api import StorageType, StreamConfig
 
 from bare import Bare
 
-SUBJECTS = 100
-
 _CHUNK = 1000
 #: The server buffers up to 10,000 messages before they are stored, and drops the rest.
 _MAX_CHUNKS_IN_FLIGHT = 4
 
 
-def fill(url: str, stream: str, count: int, size: int, replicas: int = 1) -> None:
+def fill(
+    url: str, stream: str, count: int, size: int, replicas: int = 1, subjects: int = 100
+) -> None:
     """Create a stream in file storage, and store ``count`` messages of ``size`` random bytes.
 
-    Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0`` to
-    ``<stream>.99`` in turn.
+    Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0``,
+    ``<stream>.1`` and so on, in turn.
     """
     asyncio.run(_create(url, stream, replicas))
     rng = random.Random(1)
@@ -32,13 +32,13 @@ def fill(url: str, stream: str, count: int, size: int, replicas: int = 1) -> Non
             stop = min(start + _CHUNK, count)
             frames = [
                 b"PUB %s.%d %d\r\n%s\r\n"
-                % (stream.encode(), i % SUBJECTS, size, payloads[i % len(payloads)])
+                % (stream.encode(), i % subjects, size, payloads[i % len(payloads)])
                 for i in range(start, stop - 1)
             ]
             i = stop - 1
             frames.append(
                 b"PUB %s.%d %s %d\r\n%s\r\n"
-                % (stream.encode(), i % SUBJECTS, link.inbox, size, payloads[i % len(payloads)])
+                % (stream.encode(), i % subjects, link.inbox, size, payloads[i % len(payloads)])
             )
             link.send(b"".join(frames))
             waiting += 1

@@ -29,6 +29,7 @@ _TITLES = {
     "ways": "Direct gets and consumers",
     "ways-cluster": "Direct gets and consumers, in a cluster",
     "latency": "Latency",
+    "scale": "Many messages, streams and subjects",
     "balanced": "The balanced flavor",
     "partitioned": "The partitioned flavor",
     "write": "Writing",
@@ -74,7 +75,12 @@ def section(name: str, found: dict[str, Any]) -> str:
 
 
 def draw(chart: dict[str, Any]) -> str:
-    """Return a chart of `report.chart` as SVG: bars to the medians, whiskers over all rounds."""
+    """Return a chart of `report.chart` or `report.line_chart` as SVG."""
+    return draw_lines(chart) if "lines" in chart else draw_bars(chart)
+
+
+def draw_bars(chart: dict[str, Any]) -> str:
+    """Return bars to the medians, with whiskers over all rounds."""
     values: dict[str, list[float]] = chart["values"]
     labels = list(values)[::-1]
     medians = [median(values[label]) for label in labels]
@@ -93,6 +99,37 @@ def draw(chart: dict[str, Any]) -> str:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axis.margins(x=0.15)
     axis.spines[["top", "right"]].set_visible(False)
+    return svg(figure)
+
+
+def draw_lines(chart: dict[str, Any]) -> str:
+    """Return lines through the medians, with whiskers over all rounds."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axis = figure.subplots()
+    lowest = 0.0
+    for name, line in chart["lines"].items():
+        medians = [median(values) for values in line.values()]
+        spread = [
+            [middle - min(values) for middle, values in zip(medians, line.values(), strict=True)],
+            [max(values) - middle for middle, values in zip(medians, line.values(), strict=True)],
+        ]
+        axis.errorbar([int(at) for at in line], medians, yerr=spread, label=name, marker="o")
+        lowest = max(lowest, max(medians) / min(medians))
+    axis.set_xscale("log")
+    if lowest > 20:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_title(chart["title"], loc="left", fontsize=10)
+    axis.set_xlabel(chart["x"])
+    axis.set_ylabel(chart["unit"])
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    return svg(figure)
+
+
+def svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

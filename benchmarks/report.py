@@ -113,6 +113,18 @@ def chart(title: str, unit: str, values: Mapping[str, Sequence[float]]) -> dict[
     return {"title": title, "unit": unit, "values": {k: list(v) for k, v in values.items()}}
 
 
+def line_chart(
+    title: str, x: str, y: str, lines: Mapping[str, Mapping[int, Sequence[float]]]
+) -> dict[str, Any]:
+    """Return a chart of lines over a number ``x``, which is shown on a logarithmic scale.
+
+    Args:
+        lines: the values of all rounds by x, by the line's name.
+    """
+    shown = {name: {str(at): list(v) for at, v in line.items()} for name, line in lines.items()}
+    return {"title": title, "x": x, "unit": y, "lines": shown}
+
+
 def rate_chart(
     title: str, labels: Mapping[str, str], rates: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:

@@ -46,18 +46,20 @@ def make_session(cores: int = 2, jars: str = "") -> SparkSession:
 def run_query(
     session: SparkSession,
     server: EmbeddedServer,
-    stream: str,
+    stream: str | None,
     expected: int,
     columns: str | None = None,
     options: dict[str, str] | None = None,
     flavor: str = "nats-v2",
 ) -> QueryRates:
-    """Read the stream to its end into the noop sink; ``columns`` is a schema, ``None`` for all."""
+    """Read the stream, or those that the options name, to the end into the noop sink.
+
+    ``columns`` is a schema, ``None`` for all.
+    """
     reader = (
         session.readStream.format(flavor)
         .option("nats.url", server.url)
-        .option("nats.stream.name", stream)
-        .options(**options or {})
+        .options(**({"nats.stream.name": stream} if stream else {}), **(options or {}))
     )
     if columns:
         reader = reader.schema(columns)
