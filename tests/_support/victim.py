@@ -25,7 +25,7 @@ from .spark import local_spark
 BATCH = {
     "v2": 3000,
     "partitioned": 3000,
-    "balanced": 2000,
+    "balanced": 10_000,  # from here on, the next batch is pulled ahead
     "exactly-once": 10_000,
     "at-least-once": 10_000,
 }

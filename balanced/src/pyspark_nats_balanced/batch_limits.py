@@ -11,6 +11,12 @@ from .consumer_info import ConsumerInfo
 #: made smaller.
 _MAX_BEATS_PER_SECOND = 100_000
 
+#: Batches whose messages may await acks at the same time, over all queries that share a consumer.
+BATCHES_PENDING = 4
+
+#: Limit of a batch from which the next one is pulled ahead: smaller ones take little time to pull.
+AHEAD_FROM = 10_000
+
 
 class BatchLimits:
     """The limits of a query's batches, from the options and from the times of earlier batches.
@@ -77,6 +83,23 @@ class BatchLimits:
             if not worth_a_batch(count, minimum, now - self._last_batch, delay):
                 return 0
         return limit
+
+    def pulls_ahead(self, info: ConsumerInfo) -> bool:
+        """Return whether the next batch may be pulled while a full one runs.
+
+        Not if its limit depends on how long the full one takes, if deliveries are limited or not
+        acknowledged, and if other members of the consumer would get too little: a query holds up to
+        three batches then.
+        """
+        settings = self._settings
+        batch = settings.max_messages_per_trigger or 1
+        return (
+            settings.pull_ahead
+            and batch >= AHEAD_FROM
+            and not (settings.ack_none or settings.min_messages_per_trigger or self._pace)
+            and not info.max_deliver
+            and (not info.max_ack_pending or info.max_ack_pending >= BATCHES_PENDING * batch)
+        )
 
     def pulled(self, pulled: int, new: int, now: float) -> None:
         """Note how many messages were pulled for a batch, and how many of them are new."""

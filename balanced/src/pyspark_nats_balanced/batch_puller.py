@@ -1,10 +1,18 @@
-"""Pulls the messages of a batch, keeps them in progress while it runs, and acknowledges them."""
+"""Pulls the messages of a batch, keeps them in progress while it runs, and acknowledges them.
+
+If there is a backlog, threads overlap this with the work of Spark: the next batch is pulled while
+one runs, and a committed batch is acknowledged while the next one runs. Neither changes what is
+acknowledged when: a batch is only after Spark has committed it.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +24,7 @@ from nats_spark_common.options.settings import NatsSettings
 
 from . import error_texts
 from .acks import NAK, send_acks
-from .batch_limits import BatchLimits
+from .batch_limits import AHEAD_FROM, BatchLimits
 from .committed import Committed
 from .consumer import DurableConsumer
 from .consumer_info import ConsumerInfo
@@ -32,6 +40,16 @@ _T = TypeVar("_T")
 #: along, but generously: the server never ends a pull whose bound is met to the byte.
 _MAX_PULL = 20_000
 _SPARE = 4
+
+
+@dataclass(frozen=True)
+class _Acking:
+    """A committed batch whose acks are being sent."""
+
+    batch: int
+    prefix: str
+    deliveries: Deliveries
+    sent: Future[None]
 
 
 class BatchPuller:
@@ -56,9 +74,13 @@ class BatchPuller:
         self._committed = committed
         self._limits = limits
         self._connection = PullConnection(settings, consumer.stream, consumer.name)
+        self._ack_connection = PullConnection(settings, consumer.stream, consumer.name)
+        self._threads = ThreadPoolExecutor(2, "nats-balanced")
+        self._ahead: Future[list[PullResult]] | None = None
+        self._acking: _Acking | None = None
         self.ack_prefix = f"$JS.ACK.{consumer.stream}.{consumer.name}"
         self.heartbeats: Heartbeats | None = None
-        watch.on_stream_change = self.release
+        watch.on_stream_change = self._forget
 
     def open(self, ack_prefix: str) -> None:
         """Start heartbeats. ``ack_prefix`` is that of the query's first position."""
@@ -66,17 +88,19 @@ class BatchPuller:
         if not self._settings.ack_none:
             self.heartbeats = Heartbeats(self._settings, self._watch.info.ack_wait)
 
-    def close(self, give_back: bool) -> None:
-        """End heartbeats and the connection.
+    def close(self, last: int) -> None:
+        """End heartbeats and connections.
 
-        Args:
-            give_back: send a ``-NAK`` for held messages, so that they are redelivered at once.
+        Messages held for batches after the number ``last`` are given back with ``-NAK``, so that
+        they are redelivered at once.
         """
+        held = Deliveries.empty()
         try:
+            self._take_ahead()
             if self.heartbeats is not None:
-                prefix, held = self.heartbeats.held()
+                prefix, held = self.heartbeats.held(after=last)
                 self.heartbeats.close()
-                if len(held) and give_back:
+                if len(held):
                     timeout = self._settings.request_timeout
                     send_acks(self._connection.link, prefix, held, NAK, timeout)
         except NatsSparkError as error:
@@ -86,15 +110,35 @@ class BatchPuller:
                 error,
             )
         finally:
+            self._end_acks()
+            self._threads.shutdown()
             self._connection.close()
+            self._ack_connection.close()
 
-    def hold(self, prefix: str, deliveries: Deliveries, at_once: bool = False) -> None:
+    def _end_acks(self) -> None:
+        acking, self._acking = self._acking, None
+        error = acking.sent.exception() if acking else None
+        if acking and error:
+            _log.info(
+                "acks of %d committed messages failed: %s; they are redelivered, and acknowledged "
+                "then",
+                len(acking.deliveries),
+                error,
+            )
+
+    def hold(self, prefix: str, deliveries: Deliveries, batch: int, at_once: bool = False) -> None:
         """Keep messages from being redelivered, as `Heartbeats.hold` does."""
         if self.heartbeats is not None:
-            self.heartbeats.hold(prefix, deliveries, at_once)
+            self.heartbeats.hold(prefix, deliveries, batch, at_once)
 
-    def release(self) -> None:
-        """Send no more heartbeats for the held messages."""
+    def release(self, batch: int) -> None:
+        """Send no more heartbeats for the messages of batches up to a number."""
+        if self.heartbeats is not None:
+            self.heartbeats.release(batch)
+
+    def _forget(self) -> None:
+        """Forget all messages: the sequences of the stream belong to other ones."""
+        self._take_ahead()
         if self.heartbeats is not None:
             self.heartbeats.release()
 
@@ -105,27 +149,34 @@ class BatchPuller:
             self.heartbeats.set_ack_wait(info.ack_wait)
         return info
 
-    def pull(self, limit: int, wait: bool) -> tuple[Deliveries, int]:
+    def pull(self, limit: int, batch: int, wait: bool) -> tuple[Deliveries, int]:
         """Pull up to ``limit`` new messages, and return when the newest of them was stored.
 
         Args:
+            batch: number of the batch that they are for.
             wait: wait at the server for a first message (``nats.msg.receive.wait.millis``).
         """
         settings, info = self._settings, self._watch.info
-        batch_size = settings.msg_fetch_batch_size or _MAX_PULL
-        max_pull = min(n for n in (batch_size, info.max_batch, info.max_ack_pending) if n)
-        pull_bytes = min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n)
+        max_pull, pull_bytes = self._pull_limits()
         max_bytes: int | None = pull_bytes
-        expires = settings.msg_receive_wait_millis if wait else 0.0
+        ahead = deque(self._take_ahead())
+        expires = settings.msg_receive_wait_millis if wait and not ahead else 0.0
         parts: list[Deliveries] = []
         pulled = new = newest = 0
         budget = self._limits.budget
-        while new < limit and (budget is None or pulled < budget):
+        while ahead or (new < limit and (budget is None or pulled < budget)):
             count = min(limit - new, max_pull) if max_bytes else 1
             if budget is not None:
                 count = min(count, budget - pulled)
             expires_now = min(expires, info.max_expires or expires)
-            result = self._retrying(partial(self._connection.pull, count, max_bytes, expires_now))
+            if ahead:
+                result, is_last = ahead.popleft(), False
+            else:
+                result = self._retrying(
+                    partial(self._connection.pull, count, max_bytes, expires_now), self._connection
+                )
+                self._hold_pulled(result, batch)
+                is_last = result.drained
             part, stored = self._without_committed(result)
             parts.append(part)
             pulled += len(result.deliveries)
@@ -133,27 +184,107 @@ class BatchPuller:
             newest = max(newest, stored)
             expires = settings.msg_receive_wait_millis
             max_bytes = None if result.too_large else pull_bytes
-            if result.drained:
+            if is_last:
                 break
+        deliveries = Deliveries.of(parts)
+        if self.heartbeats is not None:  # without those that were committed
+            self.heartbeats.replace(self.ack_prefix, deliveries, batch)
         self._limits.pulled(pulled, new, time.monotonic())
         if self._limits.timed_out:
             consumer = self._consumer
             _log.warning("%s", error_texts.idle_timeout(consumer.stream, consumer.name, settings))
-        return Deliveries.of(parts), newest
+        return deliveries, newest
+
+    def begin_pull(self, limit: int, batch: int) -> None:
+        """Begin to pull up to ``limit`` messages of the next batch, which `pull` will return."""
+        if self._ahead is None:
+            self._ahead = self._threads.submit(self._pull_ahead, limit, batch)
+
+    def _pull_ahead(self, limit: int, batch: int) -> list[PullResult]:
+        """Pull until the limit, or until there are no more messages or a pull fails."""
+        max_pull, max_bytes = self._pull_limits()
+        results: list[PullResult] = []
+        while limit > 0:
+            try:
+                result = self._connection.pull(min(limit, max_pull), max_bytes)
+            except NatsSparkError as error:
+                _log.info("pulling the next batch failed: %s; it is pulled when it is due", error)
+                self._connection.close()
+                break
+            self._hold_pulled(result, batch)
+            results.append(result)
+            limit -= len(result.deliveries)
+            if result.drained or result.too_large:
+                break
+        return results
+
+    def _take_ahead(self) -> list[PullResult]:
+        """Return what was pulled ahead, once."""
+        ahead, self._ahead = self._ahead, None
+        return ahead.result() if ahead else []
+
+    def _pull_limits(self) -> tuple[int, int]:
+        """Return the maximum messages and bytes of a pull."""
+        settings, info = self._settings, self._watch.info
+        batch_size = settings.msg_fetch_batch_size or _MAX_PULL
+        return (
+            min(n for n in (batch_size, info.max_batch, info.max_ack_pending) if n),
+            min(n for n in (settings.fetch_bytes * _SPARE, info.max_bytes) if n),
+        )
+
+    def _hold_pulled(self, result: PullResult, batch: int) -> None:
+        if len(result.deliveries):
+            self.hold(result.ack_prefix or self.ack_prefix, result.deliveries, batch)
+
+    def begin_acks(self, prefix: str, deliveries: Deliveries, batch: int) -> None:
+        """Begin to acknowledge a committed batch; `finish_acks` waits for the confirmation.
+
+        A small one is confirmed on return.
+        """
+        self.finish_acks()
+        if len(deliveries) < AHEAD_FROM or self._settings.ack_none:
+            self.acknowledge(prefix, deliveries)
+            self.release(batch)
+            return
+        sent = self._threads.submit(
+            self._ack_connection.acknowledge, prefix, self._delivered(deliveries)
+        )
+        self._acking = _Acking(batch, prefix, deliveries, sent)
+
+    def finish_acks(self) -> None:
+        """Wait until the server has confirmed the acks of the last committed batch.
+
+        What the thread could not do is repeated here, with retries. Raises as `acknowledge`.
+        """
+        acking, self._acking = self._acking, None
+        if acking is None:
+            return
+        try:
+            acking.sent.result()
+        except LOST as error:
+            _log.info("acks of %d messages failed: %s; repeating", len(acking.deliveries), error)
+            self._ack_connection.close()
+            self.acknowledge(acking.prefix, acking.deliveries)
+        self.release(acking.batch)
 
     def acknowledge(self, prefix: str, deliveries: Deliveries) -> None:
         """Acknowledge messages and wait until the server has confirmed it."""
         if self._settings.ack_none:
             return
+        self.finish_acks()  # they use the same connection
+        connection = self._ack_connection
+        self._retrying(
+            lambda: connection.acknowledge(prefix, self._delivered(deliveries)), connection
+        )
 
-        def send() -> None:
-            # A consumer never confirms a message that it has not delivered: one that was recreated,
-            # or one on a server that has lost its last state. If it delivers such a message later,
-            # the message is found to be committed and is acknowledged then.
-            delivered = deliveries.select(deliveries.seqs <= self._watch.delivered)
-            self._connection.acknowledge(prefix, delivered)
+    def _delivered(self, deliveries: Deliveries) -> Deliveries:
+        """Return the messages that the consumer can confirm.
 
-        self._retrying(send)
+        A consumer never confirms a message that it has not delivered: one that was recreated, or
+        one on a server that has lost its last state. If it delivers such a message later, the
+        message is found to be committed and is acknowledged then.
+        """
+        return deliveries.select(deliveries.seqs <= self._watch.delivered)
 
     def _without_committed(self, result: PullResult) -> tuple[Deliveries, int]:
         """Return the new messages of a pull, and when the newest of them was stored.
@@ -173,21 +304,22 @@ class BatchPuller:
             self._watch.report_replaced_message(int(deliveries.seqs[np.argmax(replaced)]))
             committed[:] = False
         new = deliveries.select(~committed)
-        if len(new):
-            self.hold(self.ack_prefix, new)
         if committed.any():
             self.acknowledge(self.ack_prefix, deliveries.select(committed))
             _log.info("acknowledged %d redelivered messages, already committed", committed.sum())
         return new, int(times[~committed].max(initial=0))
 
-    def _retrying(self, action: Callable[[], _T]) -> _T:
-        """Return ``action()``; retry it while no server responds, if the consumer still exists."""
+    def _retrying(self, action: Callable[[], _T], connection: PullConnection) -> _T:
+        """Return ``action()``; retry it while no server responds, if the consumer still exists.
+
+        After a failure, ``connection`` is closed.
+        """
 
         def attempt() -> _T:
             try:
                 return action()
             except LOST:
-                self._connection.close()
+                connection.close()
                 self.refresh()
                 raise
 

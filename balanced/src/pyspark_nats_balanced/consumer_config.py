@@ -15,6 +15,8 @@ from nats_spark_common.options.positions import AtSequence, AtTime, Latest
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
+from .batch_limits import BATCHES_PENDING
+
 _NS = 1_000_000_000
 
 #: The fields of a consumer, besides its filters, that an update can change, and their options.
@@ -23,9 +25,6 @@ _UPDATABLE = {
     "max_ack_pending": "pull_consumer_max_ack_pending",
     "max_batch": "pull_consumer_max_batch",
 }
-
-#: Batches whose messages may await acks at the same time, over all queries that share a consumer.
-_BATCHES_PENDING = 4
 
 
 def required_names(settings: NatsSettings) -> tuple[str, str]:
@@ -63,7 +62,7 @@ def new_config(
         config["ack_wait"] = round(settings.msg_ack_wait_secs * _NS)
         batch = settings.max_messages_per_trigger or 0
         config["max_ack_pending"] = (
-            settings.pull_consumer_max_ack_pending or _BATCHES_PENDING * batch or -1
+            settings.pull_consumer_max_ack_pending or BATCHES_PENDING * batch or -1
         )
     if settings.pull_consumer_max_batch:
         config["max_batch"] = settings.pull_consumer_max_batch

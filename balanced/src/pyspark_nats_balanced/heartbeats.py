@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 
 from nats_spark_common.connection.connect import connect
@@ -39,7 +40,7 @@ class Heartbeats:
         """
         self._settings = settings
         self.interval = ack_wait / _BEATS
-        self._held: list[Deliveries] = []
+        self._held: list[tuple[int, Deliveries]] = []  # with the number of their batch
         self._prefix = ""
         self._changed = threading.Condition()
         self._due = False  # whether to send before the interval is over
@@ -54,28 +55,37 @@ class Heartbeats:
         with self._changed:
             self.interval = ack_wait / _BEATS
 
-    def hold(self, prefix: str, deliveries: Deliveries, at_once: bool = False) -> None:
+    def hold(self, prefix: str, deliveries: Deliveries, batch: int, at_once: bool = False) -> None:
         """Keep messages from being redelivered, until `release`.
 
         Args:
             prefix: start of their ack subjects.
+            batch: number of the batch that they belong to.
             at_once: send the first heartbeat now, because the messages were not just delivered.
         """
         with self._changed:
             self._prefix = prefix or self._prefix
-            self._held.append(deliveries)
+            self._held.append((batch, deliveries))
             self._due = self._due or at_once
             self._changed.notify()
 
-    def held(self) -> tuple[str, Deliveries]:
-        """Return the start of the held messages' ack subjects, and the messages."""
+    def replace(self, prefix: str, deliveries: Deliveries, batch: int) -> None:
+        """Hold these messages for a batch, instead of those that were held for it."""
         with self._changed:
-            return self._prefix, Deliveries.of(self._held)
+            self._prefix = prefix or self._prefix
+            self._held = [each for each in self._held if each[0] != batch]
+            self._held.append((batch, deliveries))
 
-    def release(self) -> None:
-        """Send no more heartbeats for the held messages."""
+    def held(self, after: int = -1) -> tuple[str, Deliveries]:
+        """Return the start of the ack subjects, and the messages of batches after a number."""
         with self._changed:
-            self._held = []
+            found = [each for batch, each in self._held if batch > after]
+            return self._prefix, Deliveries.of(found)
+
+    def release(self, batch: int = sys.maxsize) -> None:
+        """Send no more heartbeats for the messages of batches up to a number."""
+        with self._changed:
+            self._held = [each for each in self._held if each[0] > batch]
 
     def close(self) -> None:
         """End the thread."""

@@ -42,12 +42,14 @@ class Query:
         self._batch: Offset | None = None  # offered to Spark and not committed yet
         self._logged = False  # whether the batch is in the checkpoint
         self._replayed = False  # whether the batch was logged by an earlier run
+        self._is_full = False  # whether the batch has as many messages as it may
         self._to_reset = settings.reset_on_start
 
     def close(self) -> None:
         """Give back messages that were pulled and not logged, and close the connections."""
         try:
-            self.puller.close(give_back=not self._logged)
+            logged = self._batch.batch if self._batch and self._logged else self._committed_batch
+            self.puller.close(logged)
         finally:
             self._consumer.close()
 
@@ -79,6 +81,13 @@ class Query:
         self.acknowledge_committed(position)
         if self._batch is not None:
             return self._batch  # Spark may ask several times before it runs the batch
+        batch = self._pull(position, unlimited)
+        if batch is None:
+            self.puller.finish_acks()
+        return batch
+
+    def _pull(self, position: Offset, unlimited: bool) -> Offset | None:
+        """Return the batch after ``position``, of messages that are pulled for it."""
         if self._to_reset:
             self._watch.reset_consumer()
             self._to_reset = False
@@ -88,12 +97,13 @@ class Query:
                 time.sleep(self._settings.poll_interval)
             return None
         polls = not (unlimited or self.limits.available_now)
-        deliveries, newest = self.puller.pull(limit, wait=not polls)
+        deliveries, newest = self.puller.pull(limit, position.batch + 1, wait=not polls)
         if not len(deliveries):
             if polls:
                 time.sleep(self._settings.poll_interval)  # and return: Spark may have stopped
             return None
         self._logged = self._replayed = False
+        self._is_full = not unlimited and len(deliveries) >= limit
         self._batch = Offset(
             self._consumer.stream,
             self._watch.stream_created,
@@ -117,20 +127,25 @@ class Query:
             return []  # Spark runs a first batch from the start to itself
         if self._batch is None:
             self._replayed = True
-            self.puller.hold(end.ack_prefix, end.deliveries, at_once=True)
+            self.puller.hold(end.ack_prefix, end.deliveries, end.batch, at_once=True)
         self._batch, self._logged = end, True
         stream = self._consumer.stream_info()
         if not self._watch.is_stream_of(end, stream):
             return []
         source = self._source(stream, end)
         settings = self._settings
+        if self._is_full and self.limits.pulls_ahead(self._watch.info):
+            self.puller.begin_pull(self._batch_limit(unlimited=False), end.batch + 1)
         tasks = settings.num_listeners
         if tasks is None:
             tasks = max(1, min(settings.tasks, len(end.deliveries) // settings.min_range))
         return [Share(source, end.consumer, part) for part in end.deliveries.split(tasks)]
 
     def acknowledge_committed(self, position: Offset) -> None:
-        """Acknowledge the batch that ends at ``position``, which is committed, unless it is done.
+        """Begin to acknowledge the batch that ends at ``position``, unless it is done.
+
+        The batch is committed. The acks are confirmed before the next batch is acknowledged, and
+        if there is none yet, before `next_batch` returns.
 
         Raises ``DataLossError`` if the stream is not the one of the batch any more, with
         ``nats.fail.on.data.loss``: its sequences belong to other messages then.
@@ -139,9 +154,10 @@ class Query:
         if position.batch <= self._committed_batch:
             return
         if self._watch.is_stream_of(position, self._consumer.stream_info()):
-            self.puller.acknowledge(position.ack_prefix, position.deliveries)
+            self.puller.begin_acks(position.ack_prefix, position.deliveries, position.batch)
             self._committed.add(position)
-        self.puller.release()
+        else:
+            self.puller.release(position.batch)
         self._batch = None
         self._logged = False
         self._committed_batch = position.batch

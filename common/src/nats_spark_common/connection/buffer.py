@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protocol.operations import PONG, frame_length
+from ..protocol.operations import HEADER_VERSION, PONG, frame_length
 
 #: Decoding is fastest if a block fits the cache; below a megabyte, fixed costs become noticeable.
 BLOCK_BYTES = 1 << 21
@@ -17,6 +17,10 @@ _KEPT_BYTES = 1 << 24
 
 #: The end of every status frame: the headers' blank line, then the line end of an empty payload.
 _STATUS_END = b"\r\n\r\n\r\n"
+
+#: Maximum length of a status frame's headers, generously.
+_LONGEST_STATUS = 512
+_SPACE = 32
 
 
 class ReceiveBuffer:
@@ -48,7 +52,13 @@ class ReceiveBuffer:
 
     @property
     def ends_with_status(self) -> bool:
-        return self._bytes.endswith(_STATUS_END, 0, self.filled)
+        """Whether the last frame is a status, which a message without payload resembles."""
+        if not self._bytes.endswith(_STATUS_END, 0, self.filled):
+            return False
+        start = self._bytes.rfind(
+            HEADER_VERSION, max(0, self.filled - _LONGEST_STATUS), self.filled
+        )
+        return start >= 0 and self._bytes[start + len(HEADER_VERSION)] == _SPACE
 
     def content(self) -> bytes:
         """Return a copy of the received bytes."""

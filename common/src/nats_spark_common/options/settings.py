@@ -204,6 +204,11 @@ class NatsSettings(BaseSettings):
     pull_consumer_max_ack_pending: Count | None = Field(
         None, description="balanced: max_ack_pending of a created consumer"
     )
+    pull_ahead: bool = Field(
+        True,
+        description="balanced: if batches of 10000 messages or more are full, pull the next one "
+        "while one runs",
+    )
     pull_consumer_max_batch: Count | None = Field(
         None, description="balanced: max_batch of a created consumer"
     )

@@ -92,8 +92,8 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         return infos
 
     def recent(self) -> dict[str, StreamInfo]:
-        """Return the state as `refresh`, or the last one until the next poll is due."""
-        if self.age >= self._interval:
+        """Return the state as `refresh`, at most one request per ``nats.poll.interval``."""
+        if self.age >= self._settings.poll_interval:
             return self.refresh()
         return self._infos
 
