@@ -5,14 +5,12 @@ from __future__ import annotations
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.admission import AdaptiveBatchSize, worth_a_batch
 
+from .consumer_config import BATCHES_PENDING
 from .consumer_info import ConsumerInfo
 
 #: Maximum heartbeats per second. A batch that would need more, because of a very short ack wait, is
 #: made smaller.
 _MAX_BEATS_PER_SECOND = 100_000
-
-#: Batches whose messages may await acks at the same time, over all queries that share a consumer.
-BATCHES_PENDING = 4
 
 #: Limit of a batch from which the next one is pulled ahead: smaller ones take little time to pull.
 AHEAD_FROM = 10_000

@@ -19,8 +19,9 @@ from typing import TypeVar
 import numpy as np
 
 from nats_spark_common.connection.retry import LOST, retrying
-from nats_spark_common.errors import NatsSparkError
+from nats_spark_common.errors import NatsSparkError, UnsupportedConsumerError
 from nats_spark_common.options.settings import NatsSettings
+from nats_spark_common.planning.ranges import NEVER
 
 from . import error_texts
 from .acks import NAK, send_acks
@@ -35,6 +36,9 @@ from .pull_connection import PullConnection, PullResult
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+#: Resets of the consumer while one batch is pulled; after more, others must be pulling from it.
+_MAX_RESETS = 5
 
 #: Maximum messages of a pull. Its bytes are bounded as well, because payloads and headers may come
 #: along, but generously: the server never ends a pull whose bound is met to the byte.
@@ -76,6 +80,7 @@ class BatchPuller:
         self._connection = PullConnection(settings, consumer.stream, consumer.name)
         self._ack_connection = PullConnection(settings, consumer.stream, consumer.name)
         self._threads = ThreadPoolExecutor(2, "nats-balanced")
+        self._acks_all = settings.ack_policy == "all"
         self._ahead: Future[list[PullResult]] | None = None
         self._acking: _Acking | None = None
         self.ack_prefix = f"$JS.ACK.{consumer.stream}.{consumer.name}"
@@ -162,7 +167,7 @@ class BatchPuller:
         ahead = deque(self._take_ahead())
         expires = settings.msg_receive_wait_millis if wait and not ahead else 0.0
         parts: list[Deliveries] = []
-        pulled = new = newest = 0
+        pulled = new = newest = resets = 0
         budget = self._limits.budget
         while ahead or (new < limit and (budget is None or pulled < budget)):
             count = min(limit - new, max_pull) if max_bytes else 1
@@ -177,7 +182,14 @@ class BatchPuller:
                 )
                 self._hold_pulled(result, batch)
                 is_last = result.drained
-            part, stored = self._without_committed(result)
+            if self._acks_all and self._watch.misses(result.deliveries):
+                self._redeliver(resets)
+                resets += 1
+                ahead.clear()
+                parts.clear()
+                pulled = new = newest = 0
+                continue
+            part, stored = self._without_committed(result, first=not new)
             parts.append(part)
             pulled += len(result.deliveries)
             new += len(part)
@@ -194,6 +206,18 @@ class BatchPuller:
             consumer = self._consumer
             _log.warning("%s", error_texts.idle_timeout(consumer.stream, consumer.name, settings))
         return deliveries, newest
+
+    def _redeliver(self, resets: int) -> None:
+        """Reset the consumer, because it has delivered messages that did not arrive here.
+
+        With ack policy all, the ack of a later message would cover them.
+        """
+        consumer = self._consumer
+        if resets == _MAX_RESETS:
+            raise UnsupportedConsumerError(error_texts.other_client(consumer.stream, consumer.name))
+        _log.info("consumer %s has delivered messages that did not arrive", consumer.name)
+        self.finish_acks()
+        self._watch.reset_consumer()
 
     def begin_pull(self, limit: int, batch: int) -> None:
         """Begin to pull up to ``limit`` messages of the next batch, which `pull` will return."""
@@ -284,12 +308,16 @@ class BatchPuller:
         one on a server that has lost its last state. If it delivers such a message later, the
         message is found to be committed and is acknowledged then.
         """
-        return deliveries.select(deliveries.seqs <= self._watch.delivered)
+        delivered = deliveries.select(deliveries.seqs <= self._watch.delivered)
+        return delivered.select(slice(-1, None)) if self._acks_all else delivered
 
-    def _without_committed(self, result: PullResult) -> tuple[Deliveries, int]:
+    def _without_committed(self, result: PullResult, first: bool) -> tuple[Deliveries, int]:
         """Return the new messages of a pull, and when the newest of them was stored.
 
         Messages that this query has already committed are acknowledged and left out.
+
+        Args:
+            first: whether the batch has no new messages yet.
         """
         deliveries, times = result.deliveries, result.times
         if not len(deliveries):
@@ -304,9 +332,12 @@ class BatchPuller:
             self._watch.report_replaced_message(int(deliveries.seqs[np.argmax(replaced)]))
             committed[:] = False
         new = deliveries.select(~committed)
-        if committed.any():
-            self.acknowledge(self.ack_prefix, deliveries.select(committed))
-            _log.info("acknowledged %d redelivered messages, already committed", committed.sum())
+        known = Deliveries.of([deliveries.select(committed)])
+        if self._acks_all:  # only those before all new ones; others are acknowledged with these
+            known = known.select(known.seqs < new.seqs.min(initial=NEVER if first else 0))
+        if len(known):
+            self.acknowledge(self.ack_prefix, known)
+            _log.info("acknowledged %d redelivered messages, already committed", len(known))
         return new, int(times[~committed].max(initial=0))
 
     def _retrying(self, action: Callable[[], _T], connection: PullConnection) -> _T:

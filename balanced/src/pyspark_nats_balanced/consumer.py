@@ -81,6 +81,12 @@ class DurableConsumer(AbstractContextManager["DurableConsumer"]):
             OptionError: an option needs a newer server.
         """
         settings = self._settings
+        acks_all = settings.ack_policy == "all"
+        if acks_all and self._control.server_version < RESET_VERSION:
+            raise OptionError(
+                "nats.ack.policy=all needs NATS server 2.14 or later, but this server is "
+                f"{version_text(self._control.server_version)}: use nats.ack.policy=explicit"
+            )
         if settings.reset_on_start and self._control.server_version < RESET_VERSION:
             raise OptionError(
                 "nats.reset.on.start=true needs NATS server 2.14 or later, but this server is "
@@ -93,6 +99,11 @@ class DurableConsumer(AbstractContextManager["DurableConsumer"]):
             if not self._creates_stream:
                 raise
             return
+        if acks_all and stream.retention == "workqueue":
+            raise OptionError(
+                f"nats.ack.policy=all: stream {stream.name!r} is a work queue, whose consumers "
+                "acknowledge each message: use nats.ack.policy=explicit"
+            )
         report_unmatched(settings.stream_subjects, [stream])
         try:
             self.info(stream)

@@ -15,8 +15,6 @@ from nats_spark_common.options.positions import AtSequence, AtTime, Latest
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
-from .batch_limits import BATCHES_PENDING
-
 _NS = 1_000_000_000
 
 #: The fields of a consumer, besides its filters, that an update can change, and their options.
@@ -25,6 +23,10 @@ _UPDATABLE = {
     "max_ack_pending": "pull_consumer_max_ack_pending",
     "max_batch": "pull_consumer_max_batch",
 }
+
+
+#: Batches whose messages may await acks at the same time, over all queries that share a consumer.
+BATCHES_PENDING = 4
 
 
 def required_names(settings: NatsSettings) -> tuple[str, str]:
@@ -43,6 +45,11 @@ def required_names(settings: NatsSettings) -> tuple[str, str]:
     return settings.stream_name[0], settings.durable_name
 
 
+def ack_policy(settings: NatsSettings) -> str:
+    """Return the ack policy that the consumer must have."""
+    return "none" if settings.ack_none else settings.ack_policy
+
+
 def new_config(
     settings: NatsSettings, name: str, stream: StreamInfo, server_version: tuple[int, ...]
 ) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def new_config(
     config: dict[str, Any] = {
         "name": name,
         "durable_name": name,
-        "ack_policy": "none" if settings.ack_none else "explicit",
+        "ack_policy": ack_policy(settings),
         "replay_policy": "instant",
         "headers_only": True,  # tasks read the payloads by sequence
         **_deliver_policy(settings, stream),

@@ -13,6 +13,8 @@ from nats_spark_common.errors import UnsupportedConsumerError
 from nats_spark_common.jetstream.api import StreamInfo
 from nats_spark_common.options.settings import NatsSettings
 
+from .consumer_config import ack_policy
+
 _NS = 1_000_000_000
 
 
@@ -101,12 +103,15 @@ def check_usable(info: ConsumerInfo, settings: NatsSettings, stream: StreamInfo)
             f"{which} has priority groups, which this source does not support: "
             "name a consumer without priority groups"
         )
-    wanted = "none" if settings.ack_none else "explicit"
+    wanted = ack_policy(settings)
     if info.ack_policy != wanted:
-        remedy = {
-            "none": "set nats.ack.none=true, or name a consumer with ack_policy explicit",
-            "explicit": "remove nats.ack.none, or name a consumer with ack_policy none",
-        }.get(info.ack_policy, "name a consumer with ack_policy explicit")
+        fitting = {
+            "none": "set nats.ack.none=true",
+            "explicit": "remove nats.ack.none and nats.ack.policy",
+            "all": "set nats.ack.policy=all if no other client uses the consumer",
+        }.get(info.ack_policy)
+        remedy = f"{fitting}, or " if fitting else ""
+        remedy += f"name a consumer with ack_policy {wanted}"
         raise UnsupportedConsumerError(
             f"{which} has ack_policy {info.ack_policy}, not {wanted}: {remedy}"
         )

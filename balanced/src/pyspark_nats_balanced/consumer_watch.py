@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
+
 from nats_spark_common.errors import ConsumerNotFoundError, OptionError
 from nats_spark_common.jetstream.api import StreamInfo
 from nats_spark_common.options.settings import NatsSettings
@@ -110,9 +112,14 @@ class ConsumerWatch:
         return info
 
     def reset_consumer(self) -> None:
-        """Have all unacknowledged messages redelivered at once."""
+        """Have all unacknowledged messages redelivered at once; consumer sequences begin anew."""
         self._consumer.reset()
         self._pulled = 0
+
+    def misses(self, deliveries: Deliveries) -> bool:
+        """Return whether there were deliveries between these and those pulled before."""
+        seqs = deliveries.consumer_seqs
+        return not np.array_equal(seqs, np.arange(self._pulled + 1, self._pulled + 1 + len(seqs)))
 
     def has_restarted(self, deliveries: Deliveries) -> bool:
         """Return whether consumer sequences repeat: the consumer was reset, or recreated."""

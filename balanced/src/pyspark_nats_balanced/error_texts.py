@@ -60,3 +60,12 @@ def idle_timeout(stream: str, consumer: str, settings: NatsSettings) -> str:
         f"consumer {consumer!r} of stream {stream!r} had no message for nats.idle.timeout.minutes "
         f"({settings.idle_timeout_minutes:g} s): polling stops until the query is restarted"
     )
+
+
+def other_client(stream: str, consumer: str) -> str:
+    """Return the message for a consumer that was to be used by this query alone."""
+    return (
+        f"consumer {consumer!r} of stream {stream!r} delivers messages to another client, and "
+        "nats.ack.policy=all would acknowledge them too: stop the other client, or use a consumer "
+        "with ack_policy explicit and nats.ack.policy=explicit"
+    )

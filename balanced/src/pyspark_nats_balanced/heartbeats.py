@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
+import time
+from typing import NamedTuple
 
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.connection.connection import Connection
@@ -23,10 +26,20 @@ _BEATS = 3
 _MIN_TIMEOUT = 0.5
 
 
+class _Held(NamedTuple):
+    """Messages of a batch that were delivered at ``since`` or later (of `time.monotonic`)."""
+
+    batch: int
+    since: float
+    deliveries: Deliveries
+
+
 class Heartbeats:
     """A thread that sends ``+WPI`` for held messages, three times in each ack wait.
 
-    It has a connection of its own, and the server confirms each round.
+    Messages that were delivered within the last half of an interval can wait for the next round, so
+    batches that take moments need none. The thread has a connection of its own, and the server
+    confirms each round.
 
     Attributes:
         interval: seconds between two heartbeats.
@@ -40,7 +53,7 @@ class Heartbeats:
         """
         self._settings = settings
         self.interval = ack_wait / _BEATS
-        self._held: list[tuple[int, Deliveries]] = []  # with the number of their batch
+        self._held: list[_Held] = []
         self._prefix = ""
         self._changed = threading.Condition()
         self._due = False  # whether to send before the interval is over
@@ -65,7 +78,7 @@ class Heartbeats:
         """
         with self._changed:
             self._prefix = prefix or self._prefix
-            self._held.append((batch, deliveries))
+            self._held.append(_Held(batch, time.monotonic(), deliveries))
             self._due = self._due or at_once
             self._changed.notify()
 
@@ -73,19 +86,25 @@ class Heartbeats:
         """Hold these messages for a batch, instead of those that were held for it."""
         with self._changed:
             self._prefix = prefix or self._prefix
-            self._held = [each for each in self._held if each[0] != batch]
-            self._held.append((batch, deliveries))
+            since = min((e.since for e in self._held if e.batch == batch), default=time.monotonic())
+            self._held = [each for each in self._held if each.batch != batch]
+            self._held.append(_Held(batch, since, deliveries))
 
-    def held(self, after: int = -1) -> tuple[str, Deliveries]:
-        """Return the start of the ack subjects, and the messages of batches after a number."""
+    def held(self, after: int = -1, before: float = math.inf) -> tuple[str, Deliveries]:
+        """Return the start of the ack subjects, and the held messages.
+
+        Args:
+            after: only those of batches after this number.
+            before: only those delivered before this time, of `time.monotonic`.
+        """
         with self._changed:
-            found = [each for batch, each in self._held if batch > after]
+            found = [e.deliveries for e in self._held if e.batch > after and e.since < before]
             return self._prefix, Deliveries.of(found)
 
     def release(self, batch: int = sys.maxsize) -> None:
         """Send no more heartbeats for the messages of batches up to a number."""
         with self._changed:
-            self._held = [each for each in self._held if each[0] > batch]
+            self._held = [each for each in self._held if each.batch > batch]
 
     def close(self) -> None:
         """End the thread."""
@@ -100,8 +119,9 @@ class Heartbeats:
                 self._changed.wait_for(lambda: self._due or self._closed, self.interval)
                 if self._closed:
                     break
-                self._due = False
-            prefix, held = self.held()
+                settled = time.monotonic() - self.interval / 2
+                before, self._due = math.inf if self._due else settled, False
+            prefix, held = self.held(before=before)
             if len(held):
                 self._beat(prefix, held)
         self._disconnect()

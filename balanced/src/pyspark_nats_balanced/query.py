@@ -43,7 +43,8 @@ class Query:
         self._logged = False  # whether the batch is in the checkpoint
         self._replayed = False  # whether the batch was logged by an earlier run
         self._is_full = False  # whether the batch has as many messages as it may
-        self._to_reset = settings.reset_on_start
+        # One ack for all messages must not cover any that an earlier run has pulled and not logged.
+        self._to_reset = settings.reset_on_start or settings.ack_policy == "all"
 
     def close(self) -> None:
         """Give back messages that were pulled and not logged, and close the connections."""
@@ -89,6 +90,7 @@ class Query:
     def _pull(self, position: Offset, unlimited: bool) -> Offset | None:
         """Return the batch after ``position``, of messages that are pulled for it."""
         if self._to_reset:
+            self.puller.finish_acks()
             self._watch.reset_consumer()
             self._to_reset = False
         limit = self._batch_limit(unlimited)

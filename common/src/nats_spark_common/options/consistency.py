@@ -52,6 +52,10 @@ def check_together(settings: NatsSettings) -> None:
             "nats.sink.atomic needs acks, and nats.sink.mode=best-effort has none: "
             "use at-least-once or exactly-once"
         )
+    if settings.ack_none and settings.ack_policy == "all":
+        raise ValueError(
+            "nats.ack.none and nats.ack.policy=all are mutually exclusive: set one of them"
+        )
     most, least = settings.max_messages_per_trigger, settings.min_messages_per_trigger
     if most is not None and least > most:
         raise ValueError(

@@ -25,6 +25,7 @@ from .names import environment_layer, field_option, options_layer
 from .nats_context import context_layer
 from .positions import Earliest, Latest, Positions
 from .types import (
+    AckPolicy,
     Bucket,
     Compression,
     ConsumerName,
@@ -214,6 +215,11 @@ class NatsSettings(BaseSettings):
     )
     idle_timeout_minutes: Duration | None = Field(
         None, description="balanced: stop polling after this time without a message"
+    )
+    ack_policy: AckPolicy = Field(
+        "explicit",
+        description="balanced: an ack for each message, or one for each batch, which needs a "
+        "consumer that no other client uses: explicit or all",
     )
     ack_none: bool = Field(False, description="balanced: read without acknowledging")
     js_define_stream: bool = Field(

@@ -153,6 +153,7 @@ Compression = Annotated[
 OnError = Annotated[Literal["raw", "fail", "null"], _Lower, _CHOICE]
 Flavor = Annotated[Literal["v2", "balanced", "partitioned"], _Lower, _CHOICE]
 SinkMode = Annotated[Literal["at-least-once", "best-effort", "exactly-once"], _Lower, _CHOICE]
+AckPolicy = Annotated[Literal["explicit", "all"], _Lower, _CHOICE]
 Via = Annotated[Literal["auto", "direct", "consumer"], _Lower, _CHOICE]
 UnknownColumns = Annotated[Literal["fail", "drop"], _Lower, _CHOICE]
 Retention = Annotated[Literal["limits", "interest", "workqueue"], _Lower, _CHOICE]
