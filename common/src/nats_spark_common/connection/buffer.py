@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..protocol.operations import HEADER_VERSION, PONG, frame_length
+from ..protocol.operations import HEADER_VERSION, LONGEST_LINE, PONG, frame_length
 
 #: Decoding is fastest if a block fits the cache; below a megabyte, fixed costs become noticeable.
 BLOCK_BYTES = 1 << 21
-
-#: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
-_LONGEST_LINE = 1 << 13
 
 #: More than decoding a block allocates.
 _KEPT_BYTES = 1 << 24
@@ -79,7 +76,7 @@ class ReceiveBuffer:
         if count and rest:
             self._bytes[:rest] = self._bytes[count : self.filled]
         self.filled = rest
-        self._needed = frame_length(bytes(self._bytes[: min(rest, _LONGEST_LINE)]))
+        self._needed = frame_length(bytes(self._bytes[: min(rest, LONGEST_LINE)]))
 
     def remove_pong(self) -> bool:
         """Empty a buffer that contains only a PONG; return whether it did."""

@@ -16,6 +16,8 @@ PING = b"PING\r\n"
 PONG = b"PONG\r\n"
 HEADER_VERSION = b"NATS/1.0"
 
+#: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
+LONGEST_LINE = 1 << 13
 MAX_CONTROL_LINE = 1 << 20  # the INFO of a large cluster is long, but no NATS line exceeds this
 
 

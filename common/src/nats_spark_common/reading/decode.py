@@ -16,8 +16,8 @@ Arrow). The inbox contains a random token, so the marker finds the frames. The l
 the block are found in one pass; counting them *backwards* from the end of each header block finds
 the server's six headers, whatever the message's own headers contain. Every column is then one Arrow
 ``take`` from an array over the received bytes. The fast decoder checks each frame's declared length
-and the names of its last six headers. If anything in the block differs, the sequential decoder
-parses the block operation by operation.
+and the names of its last six headers. If anything in the block differs, or its messages are so
+large that there are only few, the sequential decoder parses the block operation by operation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ..protocol.operations import (
 )
 from ..protocol.timestamps import rfc3339_to_ns
 from ..rows.messages import Int64s, Message, Messages, from_messages, headers_array, text
-from .spans import IrregularBlockError, Spans, find_all, strings
+from .spans import IrregularBlockError, Spans, find_all, starts_large, strings
 
 CR = 13
 LF = 10
@@ -122,6 +122,8 @@ def decode(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> D
         OtherStreamError: the reply came from another stream.
         ProtocolError: the bytes are not what a NATS server sends.
     """
+    if starts_large(data):
+        return decode_sequentially(data, mark, stream, fields)
     try:
         return _decode_fast(data, mark, stream, fields)
     except (IrregularBlockError, ProtocolError, IndexError):

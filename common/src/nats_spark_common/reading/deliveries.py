@@ -41,7 +41,7 @@ from ..rows.messages import (
     from_messages,
     headers_array,
 )
-from .spans import IrregularBlockError, Spans, find_all, strings
+from .spans import IrregularBlockError, Spans, find_all, starts_large, strings
 
 CR, LF, SPACE, DOT = 13, 10, 32, 46
 
@@ -123,6 +123,8 @@ def decode_deliveries(data: bytes, pull: Pull, fields: frozenset[str]) -> PullRe
     Raises:
         ProtocolError: the bytes do not follow the NATS protocol.
     """
+    if starts_large(data):
+        return decode_sequentially(data, pull, fields)
     try:
         return _decode_fast(data, pull, fields)
     except (IrregularBlockError, ProtocolError, IndexError):

@@ -6,11 +6,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..protocol.operations import LONGEST_LINE, frame_length
 from ..rows.messages import TIMESTAMP_TYPE, Int64s, text
+
+#: Length from which messages are large. Measured: in blocks of messages of 32 KiB both ways of
+#: decoding take the same time; of 64 KiB, one message after the other takes a third of it.
+_LARGE = 48 << 10
 
 
 class IrregularBlockError(Exception):
     """A block that the fast decoder cannot handle; the sequential one decodes or rejects it."""
+
+
+def starts_large(data: bytes) -> bool:
+    """Return whether a block starts with a message so large that it has only few of them.
+
+    Decoding one message after the other is faster then than searching through their payloads.
+    """
+    return frame_length(data[:LONGEST_LINE]) > _LARGE
 
 
 def find_all(data: bytes, pattern: bytes) -> Int64s:
