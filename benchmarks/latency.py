@@ -1,8 +1,9 @@
-"""Measure the time from a publish to the query's foreachBatch, with polling and with waking.
+"""Measure the time from a publish to the query's foreachBatch, and triggers of small batches.
 
 python benchmarks/latency.py [--quick]
 
-``nats.read.via=direct`` polls; the default wakes when a message is stored. Both run in turn.
+``nats.read.via=direct`` polls; the default wakes when a message is stored. Both run in turn. So do
+triggers of 20 messages of each flavor and of the emptiest source that Python can have.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import statistics
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import nats
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
+import empty_source
 from fill import fill
 from nats_spark_common.embedded import EmbeddedServer
 from report import chart, parser, save
@@ -29,6 +32,12 @@ _WAYS = {"polling": "direct", "waking": "auto"}
 #: Messages per second → messages to publish.
 _RATES = {1: 40, 200: 6_000}
 _QUICK_RATES = {1: 5, 200: 600}
+
+_SMALL = "SMALL"
+_SMALL_BATCH = 20
+_EMPTY = "the emptiest source in Python"
+_V2, _BALANCED = "nats-v2", "nats-balanced"
+_TRIGGER_TARGET = 1.1
 
 
 @dataclass
@@ -78,8 +87,71 @@ def main() -> None:
                 print_latencies(title, each)
                 summaries[title] = each.summary()
             charts.append(latency_chart(f"{rate} messages/s", found))
+        batches, rounds = (20, 2) if arguments.quick else (60, 6)
+        triggers = measure_triggers(session, server.url, batches, rounds)
         session.stop()
-    save(arguments, "latency", {"charts": charts, "milliseconds": summaries})
+    ratios = print_triggers(triggers, judge=not arguments.quick)
+    charts.append(chart(f"Triggers of {_SMALL_BATCH} messages", "milliseconds", triggers))
+    found = {"charts": charts, "milliseconds": summaries, "triggers": triggers, "ratios": ratios}
+    save(arguments, "latency", found)
+
+
+def measure_triggers(
+    session: SparkSession, url: str, batches: int, rounds: int
+) -> dict[str, list[float]]:
+    """Return the median milliseconds of a trigger in each round but the first, by source."""
+    empty_source.register(session)
+    fill(url, _SMALL, _SMALL_BATCH * batches, 200)
+
+    def nats_frame(flavor: str) -> DataFrame:
+        reader = session.readStream.format(flavor).option("nats.url", url)
+        limited = reader.option("nats.max.messages.per.trigger", str(_SMALL_BATCH))
+        return limited.option("nats.durable.name", uuid.uuid4().hex).load(_SMALL)
+
+    frames = {
+        _EMPTY: lambda: (
+            session.readStream.format(empty_source.NAME).option("batches", batches).load()
+        ),
+        _V2: lambda: nats_frame(_V2),
+        _BALANCED: lambda: nats_frame(_BALANCED),
+    }
+    found: dict[str, list[float]] = {name: [] for name in frames}
+    for number in range(rounds):
+        for name in list(frames)[:: 1 if number % 2 else -1]:
+            found[name].append(_median_trigger(frames[name](), batches))
+    return {name: values[1:] for name, values in found.items()}
+
+
+def _median_trigger(frame: DataFrame, batches: int) -> float:
+    with tempfile.TemporaryDirectory() as checkpoint:
+        query = frame.writeStream.format("noop").option("checkpointLocation", checkpoint).start()
+        while sum(each["numInputRows"] > 0 for each in query.recentProgress) < batches:
+            if error := query.exception():
+                raise error
+            time.sleep(0.1)
+        query.stop()
+    triggers = [
+        float(each["durationMs"]["triggerExecution"])
+        for each in query.recentProgress
+        if each["numInputRows"]
+    ]
+    return statistics.median(triggers[batches // 4 :])  # the first ones start workers
+
+
+def print_triggers(found: dict[str, list[float]], judge: bool) -> dict[str, float]:
+    """Print the triggers, and return each source's ratio to the emptiest."""
+    print(f"\ntriggers of {_SMALL_BATCH} messages, milliseconds")
+    ratios = {}
+    for name, values in found.items():
+        pairs = zip(values, found[_EMPTY], strict=True)
+        ratios[name] = round(statistics.median(ours / empty for ours, empty in pairs), 3)
+        verdict = ""
+        if judge and name == _V2:
+            met = "met" if ratios[name] <= _TRIGGER_TARGET else "MISSED"
+            verdict = f"   (target {_TRIGGER_TARGET}: {met})"
+        raw = "  ".join(f"{value:.0f}" for value in values)
+        print(f"  {name:<40}{statistics.median(values):>6.0f}   ({raw} )  {ratios[name]}{verdict}")
+    return ratios
 
 
 def print_latencies(title: str, found: Latencies) -> None:

@@ -1,4 +1,4 @@
-"""Measure how costs grow with the number of messages, streams and subjects.
+"""Measure how costs grow with the number and size of messages, with streams and subjects.
 
 python benchmarks/scale.py [--quick] [--out FOLDER]
 """
@@ -28,6 +28,7 @@ from nats_spark_common.replay.stream_states import StreamStates
 from nats_spark_common.rows.messages import MESSAGE_COLUMNS
 from pyspark_nats_v2.strategy import ByRange
 from report import chart, line_chart, parser, save
+from sides import RAW_PULL, raw_consumer, raw_socket
 from spark_side import make_session, run_query
 
 _SIZE = 200
@@ -40,6 +41,10 @@ _PLANNED = 10_000
 _PER_STREAM = 20
 _SUBJECTS = (100, 10_000, 500_000)
 _SUBJECT_MESSAGES = 1_000_000
+#: Payload sizes in bytes, each in a stream of so many bytes.
+_SIZES = (1 << 10, 1 << 14, 1 << 18)
+_BYTES, _QUICK_BYTES = 1 << 30, 1 << 26
+_PULLED_BYTES = 1 << 25
 #: Streams that are created at once.
 _AT_ONCE = 50
 
@@ -61,11 +66,17 @@ def main() -> None:
     for count in _SUBJECTS:
         with EmbeddedServer() as server:
             by_subjects[count] = measure_subjects(session, server, count, messages, rounds)
+    by_size = {}
+    for size in _SIZES:
+        with EmbeddedServer() as server:
+            total = _QUICK_BYTES if arguments.quick else _BYTES
+            by_size[size] = measure_size(session, server, size, total, rounds)
     session.stop()
     found = {
         "messages": by_messages,
         "streams": by_streams,
         "subjects": by_subjects,
+        "sizes": by_size,
         "charts": [
             line_chart("Cost of a message", "messages", "microseconds a message", by_messages),
             line_chart(
@@ -78,6 +89,15 @@ def main() -> None:
                 f"{messages:,} messages, by number of subjects",
                 "messages per second of the triggers",
                 {f"nats-v2, {count:,} subjects": rates for count, rates in by_subjects.items()},
+            ),
+            chart(
+                "By payload size",
+                "gigabytes of payloads per second",
+                {
+                    f"{name}, {size:,} bytes": rates
+                    for size, each in by_size.items()
+                    for name, rates in each.items()
+                },
             ),
         ],
     }
@@ -175,6 +195,31 @@ def measure_subjects(
     rates = [run_query(session, server, "SUBJECTS", messages).trigger for _ in range(rounds + 1)]
     print(f"{subjects:>12,} subjects: {median(rates[1:]):,.0f} messages/s", flush=True)
     return rates[1:]  # the first warms up
+
+
+def measure_size(
+    session: SparkSession, server: EmbeddedServer, size: int, total: int, rounds: int
+) -> dict[str, list[float]]:
+    """Return gigabytes of payloads per second."""
+    count = total // size
+    fill(server.url, "SIZE", count, size)
+    found: dict[str, list[float]] = {
+        "raw socket, direct gets": [],
+        "raw socket, consumer": [],
+        "nats-v2, triggers": [],
+    }
+    run_query(session, server, "SIZE", count)
+    for _ in range(rounds):
+        rates = (
+            raw_socket(server.url, "SIZE", count),
+            raw_consumer(server.url, "SIZE", count, min(RAW_PULL, _PULLED_BYTES // size)),
+            run_query(session, server, "SIZE", count).trigger,
+        )
+        for values, rate in zip(found.values(), rates, strict=True):
+            values.append(round(rate * size / 1e9, 3))
+    line = "  ".join(f"{name} {median(each):.2f} GB/s" for name, each in found.items())
+    print(f"{size:>12,} bytes: {line}", flush=True)
+    return found
 
 
 async def _created(url: str, stream: str) -> str:

@@ -50,13 +50,16 @@ def raw_socket(url: str, stream: str, count: int) -> float:
         return reached / (time.perf_counter() - started)
 
 
-def raw_consumer(url: str, stream: str, count: int) -> float:
-    """Read the stream through a consumer without acks, in large pulls, and discard the messages."""
+def raw_consumer(url: str, stream: str, count: int, pull: int = RAW_PULL) -> float:
+    """Read the stream through a consumer without acks, in large pulls, and discard the messages.
+
+    The server closes the connection if the messages of a pull are more than it keeps for a client.
+    """
     with Bare(url) as link:
         link.create_consumer(stream, "raw")
         started = time.perf_counter()
-        for start in range(0, count, RAW_PULL):
-            link.discard_deliveries(stream, "raw", min(RAW_PULL, count - start))
+        for start in range(0, count, pull):
+            link.discard_deliveries(stream, "raw", min(pull, count - start))
         seconds = time.perf_counter() - started
         link.delete_consumer(stream, "raw")
         return count / seconds
