@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..connection.connection import Connection
@@ -10,6 +11,7 @@ from ..connection.pool import connection
 from ..connection.retry import AWAY, retrying
 from ..errors import NatsSparkError
 from ..options.settings import NatsSettings
+from ..protocol.operations import Msg, parse, pub
 from .api import api_prefix, encode, parse_reply
 
 
@@ -45,3 +47,41 @@ def request_with_retry(
             return request(link, settings, call, body)
 
     return retrying(attempt, settings, transient)
+
+
+def exchange(
+    link: Connection,
+    requests: Sequence[tuple[str, bytes]],
+    take: Callable[[int, Msg], bool],
+    timeout: float,
+) -> None:
+    """Send requests together, and receive until all of their replies have ended.
+
+    Args:
+        requests: subject and payload of each.
+        take: called with the number of a request and a message of its reply, in order of arrival;
+            returns whether the reply has ended.
+        timeout: seconds to wait for more of the replies.
+
+    Raises as `Connection.arrived` and `Connection.handle`, and what ``take`` raises.
+    """
+    what = requests[0][0] + (f" and {len(requests) - 1} more" if len(requests) > 1 else "")
+    first, before = link.reserve(len(requests)), f"{link.inbox}.".encode()
+    link.send(
+        b"".join(
+            pub(subject, f"{link.inbox}.{first + i}", payload)
+            for i, (subject, payload) in enumerate(requests)
+        )
+    )
+    waiting = set(range(len(requests)))
+    while waiting:
+        events, consumed = parse(link.arrived(time.monotonic() + timeout, what))
+        link.consume(consumed)
+        for event in events:
+            if not isinstance(event, Msg):
+                link.handle(event)
+                continue
+            to = event.subject.removeprefix(before)  # may be of an abandoned request
+            number = int(to) - first if to.isdigit() else -1
+            if number in waiting and take(number, event):
+                waiting.remove(number)

@@ -9,8 +9,7 @@ after an error, all later ones are.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..connection.connection import Connection
 from ..connection.pool import connection
@@ -23,9 +22,10 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..jetstream.api import StreamInfo, api_prefix, encode, parse_reply
+from ..jetstream.requests import exchange
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..protocol.operations import Msg, parse, pub
+from ..protocol.operations import Msg
 from ..rows.messages import Message, Messages, from_messages
 from .decode import Status, decode_frame
 from .range_reader import read_range
@@ -121,14 +121,15 @@ def _request_messages(
         found[number].append(frame.message)
         return False
 
+    prefix = api_prefix(settings)
     requests = [
         (
-            f"DIRECT.GET.{each.stream}",
+            f"{prefix}.DIRECT.GET.{each.stream}",
             encode({"seq": each.first, "batch": len(each), "max_bytes": _BYTES}),
         )
         for each in group
     ]
-    _exchange(link, settings, requests, take)
+    exchange(link, requests, take, AdaptiveTimeout(settings).seconds())
     return {
         each: messages
         for each, messages in zip(group, found, strict=True)
@@ -153,41 +154,7 @@ def _not_recreated(
             same.add(each)
         return True
 
-    _exchange(link, settings, [(f"STREAM.INFO.{each.stream}", b"") for each in ranges], take)
+    prefix = api_prefix(settings)
+    requests = [(f"{prefix}.STREAM.INFO.{each.stream}", b"") for each in ranges]
+    exchange(link, requests, take, AdaptiveTimeout(settings).seconds())
     return [each for each in ranges if each in same]
-
-
-def _exchange(
-    link: Connection,
-    settings: NatsSettings,
-    requests: Sequence[tuple[str, bytes]],
-    take: Callable[[int, Msg], bool],
-) -> None:
-    """Send requests together, and receive until all of their replies have ended.
-
-    Args:
-        take: called with the number of the request and a message of its reply, in order; returns
-            whether the reply has ended.
-    """
-    prefix, what = api_prefix(settings), f"{len(requests)} requests"
-    timeout = AdaptiveTimeout(settings).seconds()
-    first = link.reserve(len(requests))
-    link.send(
-        b"".join(
-            pub(f"{prefix}.{subject}", f"{link.inbox}.{first + i}", body)
-            for i, (subject, body) in enumerate(requests)
-        )
-    )
-    waiting, before = set(range(len(requests))), f"{link.inbox}.".encode()
-    while waiting:
-        deadline = time.monotonic() + timeout
-        events, consumed = parse(link.arrived(deadline, what))
-        link.consume(consumed)
-        for event in events:
-            if not isinstance(event, Msg):
-                link.handle(event)
-                continue
-            to = event.subject.removeprefix(before)  # may be of an abandoned request
-            number = int(to) - first if to.isdigit() else -1
-            if number in waiting and take(number, event):
-                waiting.remove(number)

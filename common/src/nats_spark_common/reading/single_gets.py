@@ -6,15 +6,15 @@ Source: ADR-31 (direct get), NATS docs "JetStream wire API Reference" (``STREAM.
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Iterator, Sequence
 
 from ..connection.connection import Connection
 from ..errors import JetStreamUnavailableError, OtherStreamError, ProtocolError, ServerError
 from ..jetstream.api import NO_RESPONDERS, api_prefix, is_no_message, parse_json
+from ..jetstream.requests import exchange
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..protocol.operations import CRLF, Msg, header_status, parse, parse_sequence, pub
+from ..protocol.operations import CRLF, Msg, header_status, parse_sequence
 from ..protocol.timestamps import rfc3339_to_ns
 from ..rows.messages import Message, Messages, from_messages
 from .decode import require_stream
@@ -60,14 +60,7 @@ def read_singly(
     while start < len(seqs):
         window = seqs[start : start + size]
         start += len(window)
-        first = link.reserve(len(window))
-        link.send(
-            b"".join(
-                pub(subject, f"{link.inbox}.{first + i}", b'{"seq":%d}' % seq)
-                for i, seq in enumerate(window)
-            )
-        )
-        replies = _receive(link, subject, first, len(window), timeout)
+        replies = _replies(link, [(subject, b'{"seq":%d}' % seq) for seq in window], timeout)
         timeout = settings.request_timeout
         largest = max(largest, *(len(each.header) + len(each.payload) for each in replies))
         size = max(1, min(4 * size, _LARGEST_WINDOW, settings.fetch_bytes // largest))
@@ -77,22 +70,16 @@ def read_singly(
     link.busy = False
 
 
-def _receive(link: Connection, subject: str, first: int, count: int, timeout: float) -> list[Msg]:
-    """Return the replies to requests ``first`` and up, in the order of the requests."""
+def _replies(link: Connection, requests: Sequence[tuple[str, bytes]], timeout: float) -> list[Msg]:
+    """Return the replies, in the order of the requests."""
     replies: dict[int, Msg] = {}
-    before = f"{link.inbox}.".encode()
-    while len(replies) < count:
-        events, consumed = parse(link.arrived(time.monotonic() + timeout, subject))
-        link.consume(consumed)
-        for event in events:
-            if not isinstance(event, Msg):
-                link.handle(event)
-                continue
-            to = event.subject.removeprefix(before)  # may be of an abandoned request
-            number = int(to) if to.isdigit() else -1
-            if first <= number < first + count:
-                replies[number] = event
-    return [replies[number] for number in sorted(replies)]
+
+    def take(number: int, reply: Msg) -> bool:
+        replies[number] = reply
+        return True
+
+    exchange(link, requests, take, timeout)
+    return [replies[number] for number in range(len(requests))]
 
 
 def _direct_message(reply: Msg, subject: str) -> Message | None:
