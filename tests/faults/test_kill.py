@@ -34,7 +34,7 @@ from .._support.writing import make_stream
 ROOT = Path(__file__).resolve().parents[2]
 FLAVORS = ("v2", "balanced", "partitioned")
 #: More batches than all kills together can let pass.
-COUNT = {"v2": 33_000, "balanced": 100_000, "partitioned": 33_000, "source": 80_000}
+COUNT = {"v2": 33_000, "balanced": 120_000, "partitioned": 33_000, "source": 80_000}
 KEYS = 12
 STREAMS = 3
 

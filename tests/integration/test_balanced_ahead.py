@@ -23,7 +23,7 @@ from .._support.reading import Driver, batch, drain, numbers
 from .._support.relay import relay
 
 FULL = AHEAD_FROM
-COUNT = 4 * FULL + 500
+COUNT = 3 * FULL + 500
 LIMIT = {"max_messages_per_trigger": str(FULL)}
 
 
@@ -58,7 +58,7 @@ def test_the_next_batch_is_pulled_while_one_runs_and_nothing_is_acknowledged_ear
         position, seqs = first_batch(driver)
         wait_until(lambda: pending(server_admin, filled) == 2 * FULL)
         assert floor(server_admin, filled) == 0  # Spark has committed nothing
-        for i in (1, 2, 3):
+        for i in (1, 2):
             position, rows = batch(driver, position)
             seqs += numbers(rows)
             wait_until(lambda i=i: floor(server_admin, filled) == i * FULL)
@@ -192,7 +192,7 @@ def test_some_consumers_and_options_let_nothing_be_pulled_ahead(
     short: dict[str, str],
 ) -> None:
     admin.create_stream(stream)
-    admin.fill(stream, COUNT)
+    admin.fill(stream, 2 * FULL)
     durable(admin, stream, **{"max_ack_pending": -1, "headers_only": True, **config})
     limit = int({**LIMIT, **short}["max_messages_per_trigger"])
     with start(nats_server.url, stream, **{**LIMIT, **short}) as driver:

@@ -68,7 +68,7 @@ def test_both_decoders_agree_on_the_start_of_a_block(
 
 
 @given(conversations(), st.data())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_the_result_does_not_depend_on_where_bytes_are_cut(
     conversation: Conversation, data: st.DataObject
 ) -> None:
@@ -79,7 +79,7 @@ def test_the_result_does_not_depend_on_where_bytes_are_cut(
 
 
 @given(conversations(), st.integers(0, 3000), st.binary(min_size=1, max_size=3))
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_broken_bytes_are_decoded_as_one_by_one_or_rejected(
     conversation: Conversation, at: int, bytes_: bytes
 ) -> None:
