@@ -165,7 +165,7 @@ def measure_streams(
     with StreamStates(settings, strategy.selection(settings)) as states:
         for _ in range(rounds):
             found["poll"].append(timed(states.refresh) * 1e3)
-            plan()  # polls once more, if that is due
+            plan()  # the state of the streams is requested here, if it is too old
             found["plan"].append(timed(plan) * 1e3)
     query.close()
     if count != _PLANNED:

@@ -1,8 +1,8 @@
 """Pulls the messages of a batch, keeps them in progress while it runs, and acknowledges them.
 
 If there is a backlog, threads overlap this with the work of Spark: the next batch is pulled while
-one runs, and a committed batch is acknowledged while the next one runs. Neither changes what is
-acknowledged when: a batch is only after Spark has committed it.
+one runs, and a committed batch is acknowledged while the next one runs. A batch is never
+acknowledged before Spark has committed it.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ class BatchPuller:
     def close(self, last: int) -> None:
         """End heartbeats and connections.
 
-        Messages held for batches after the number ``last`` are given back with ``-NAK``, so that
-        they are redelivered at once.
+        Args:
+            last: number of the last logged batch. Messages of later ones get a ``-NAK``, so that
+                the server redelivers them at once.
         """
         held = Deliveries.empty()
         try:

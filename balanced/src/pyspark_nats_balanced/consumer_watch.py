@@ -112,7 +112,7 @@ class ConsumerWatch:
         return info
 
     def reset_consumer(self) -> None:
-        """Have all unacknowledged messages redelivered at once; consumer sequences begin anew."""
+        """Have all unacknowledged messages redelivered at once; consumer sequences restart at 1."""
         self._consumer.reset()
         self._pulled = 0
 
