@@ -20,8 +20,8 @@ def fill(
 ) -> None:
     """Create a stream in file storage, and store ``count`` messages of ``size`` random bytes.
 
-    Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0``,
-    ``<stream>.1`` and so on, in turn.
+    Random bytes contain line breaks, as real payloads may. Subjects are ``<stream>.0.0``,
+    ``<stream>.1.1``, ``<stream>.0.2`` and so on, in turn.
     """
     asyncio.run(_create(url, stream, replicas))
     rng = random.Random(1)
@@ -31,14 +31,14 @@ def fill(
         for start in range(0, count, _CHUNK):
             stop = min(start + _CHUNK, count)
             frames = [
-                b"PUB %s.%d %d\r\n%s\r\n"
-                % (stream.encode(), i % subjects, size, payloads[i % len(payloads)])
+                b"PUB %s %d\r\n%s\r\n"
+                % (_subject(stream, i, subjects), size, payloads[i % len(payloads)])
                 for i in range(start, stop - 1)
             ]
             i = stop - 1
             frames.append(
-                b"PUB %s.%d %s %d\r\n%s\r\n"
-                % (stream.encode(), i % subjects, link.inbox, size, payloads[i % len(payloads)])
+                b"PUB %s %s %d\r\n%s\r\n"
+                % (_subject(stream, i, subjects), link.inbox, size, payloads[i % len(payloads)])
             )
             link.send(b"".join(frames))
             waiting += 1
@@ -47,6 +47,10 @@ def fill(
         while waiting:
             waiting -= link.count_replies()
     asyncio.run(_check(url, stream, count))
+
+
+def _subject(stream: str, number: int, subjects: int) -> bytes:
+    return b"%s.%d.%d" % (stream.encode(), number % 2, number % subjects)
 
 
 async def _create(url: str, stream: str, replicas: int) -> None:
@@ -59,6 +63,20 @@ async def _create(url: str, stream: str, replicas: int) -> None:
         num_replicas=replicas,
     )
     await client.jetstream().add_stream(config)
+    await client.close()
+
+
+def allow_direct(url: str, stream: str, allowed: bool) -> None:
+    """Turn direct gets from a stream on or off."""
+    asyncio.run(_allow_direct(url, stream, allowed))
+
+
+async def _allow_direct(url: str, stream: str, allowed: bool) -> None:
+    client = await nats.connect(url)
+    js = client.jetstream()
+    config = (await js.stream_info(stream)).config
+    config.allow_direct = allowed
+    await js.update_stream(config)
     await client.close()
 
 

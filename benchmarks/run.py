@@ -9,23 +9,28 @@ import sys
 import time
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 import jetstream_client
 import report
 import sides
-from fill import fill
+from fill import allow_direct, fill
 from memory import worker_peak
 from nats_spark_common.embedded import EmbeddedServer
 from results import (
     BATCH,
     BATCH_2,
     DECODE,
+    FILTERS,
     JETSTREAM,
     LABELS,
+    NO_DIRECT,
     PULL,
     RAW,
     RAW_CONSUMER,
     TRIGGER,
     TRIGGER_2,
+    VIA_DIRECT,
     WHOLE,
     WHOLE_2,
     MemoryResult,
@@ -131,7 +136,21 @@ def _speed(server: EmbeddedServer, sizes: list[SizeResult], rounds: int) -> None
             result.add(WHOLE_2, two.whole)
             result.add(TRIGGER_2, two.trigger)
             result.add(BATCH_2, two.batch)
+            _other_streams(session, server, result)
     session.stop()
+
+
+def _other_streams(session: SparkSession, server: EmbeddedServer, result: SizeResult) -> None:
+    """Measure what can or must be read in one way only: by direct gets, or by a consumer."""
+    stream = _stream(result.size)
+    direct = {"nats.read.via": "direct"}
+    filters = {"nats.stream.subjects": f"{stream}.0.>,{stream}.1.>"}
+    for side, options in ((VIA_DIRECT, direct), (FILTERS, filters)):
+        query = run_query(session, server, stream, result.messages, options=options)
+        result.add(side, query.whole)
+    allow_direct(server.url, stream, False)
+    result.add(NO_DIRECT, run_query(session, server, stream, result.messages).whole)
+    allow_direct(server.url, stream, True)
 
 
 def _memory(url: str, messages: int, rounds: int) -> MemoryResult:
