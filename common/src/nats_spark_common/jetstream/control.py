@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from nats.aio.client import Client
 from ..connection.retry import AWAY, UNREACHED, AdaptiveTimeout, retrying
 from ..errors import (
     JetStreamUnavailableError,
+    NatsSparkError,
     ServerError,
     StreamNotFoundError,
     TimeoutExpiredError,
@@ -196,3 +198,42 @@ class Control(AbstractContextManager["Control"]):
         except ServerError as error:
             _log.debug("deleting consumer %s failed: %s; it will expire", created["name"], error)
         return int(created["delivered"]["stream_seq"]) + 1
+
+    def count_matching(self, info: StreamInfo, filters: Sequence[str], timeout: float) -> int:
+        """Return how many stored messages match the filters, from a server that allows several.
+
+        Raises as `api`; nothing is retried.
+        """
+        name = f"spark_count_{secrets.token_hex(8)}"
+        created = self.consumer_state(info, name, timeout, filter_subjects=list(filters))
+        return int(created["num_pending"])
+
+    def consumer_state(
+        self, info: StreamInfo, name: str, timeout: float, **config: Any
+    ) -> dict[str, Any]:
+        """Return the state of an ephemeral consumer that is created and deleted again.
+
+        It has a name, so the permission that reading through a consumer needs is enough. Raises as
+        `api`; nothing is retried.
+        """
+        made = ephemeral_consumer(10.0, name=name, **config)
+        body = {"stream_name": info.name, "config": made}
+        created = self.api_once(f"CONSUMER.CREATE.{info.name}.{name}", body, timeout)
+        try:
+            self.api_once(f"CONSUMER.DELETE.{info.name}.{name}", None, timeout)
+        except NatsSparkError as error:
+            _log.debug("deleting consumer %s failed: %s; it will expire", name, error)
+        return created
+
+    def direct_get(self, stream: str, request: dict[str, object], timeout: float) -> dict[str, str]:
+        """Return the headers of the first reply to a direct get; a status is the header ``Status``.
+
+        Raises ``ConnectError`` or ``TimeoutExpiredError``; nothing is retried.
+        """
+        subject = f"{self._prefix}.DIRECT.GET.{stream}"
+
+        async def send(client: Client) -> dict[str, str]:
+            reply = await client.request(subject, encode(request), timeout=timeout)
+            return dict(reply.headers or {})
+
+        return self.run(send, timeout + 1)

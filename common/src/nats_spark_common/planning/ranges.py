@@ -20,6 +20,8 @@ class StreamRange:
         filters: filter subjects; without any, every message is read.
         direct: whether direct get batches can read it; otherwise an ordered consumer does.
         consumer_from: length from which a consumer reads it even so, because it is cheaper.
+        filters_here: whether the task reads every message and keeps those that match, rather than
+            asking the server for them.
         mean_size: mean stored bytes of the stream's messages; infinite if unknown.
     """
 
@@ -31,6 +33,7 @@ class StreamRange:
     direct: bool = True
     consumer_from: int = NEVER
     mean_size: float = math.inf
+    filters_here: bool = False
 
     def __len__(self) -> int:
         return max(0, self.last - self.first + 1)

@@ -21,7 +21,6 @@ from ..jetstream.requests import request
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
 from ..protocol.ack_subject import PULL_ENDS
-from ..protocol.subjects import matches_any
 from ..rows.messages import Messages
 from .deliveries import Pull, PullStatus, decode_deliveries
 
@@ -207,11 +206,7 @@ class _Consumer:
         """Return the messages that the filters match, if the consumer could not have them all."""
         if not self._filters_here or not len(messages):
             return messages
-        subjects = messages.columns["subject"].to_pylist()
-        matches = np.array([matches_any(self._span.filters, each) for each in subjects], bool)
-        found = messages.select(matches)
-        columns = {name: array for name, array in found.columns.items() if name in self._fields}
-        return Messages(found.seqs, columns)
+        return messages.matching(self._span.filters, self._fields)
 
     def _check(self, status: PullStatus) -> None:
         code, description, _ = status

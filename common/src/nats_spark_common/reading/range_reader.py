@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,14 @@ def read_range(
             read, or the stream was recreated (the former only with ``nats.fail.on.data.loss``).
         NatsSparkError: the last of ``nats.retry.count`` + 1 failures in a row.
     """
+    if span.filters_here:
+        whole = replace(span, filters=(), filters_here=False)
+        decoded = fields | {"subject"}
+        for messages in read_range(settings, whole, decoded, check_loss=check_loss, leader=leader):
+            matching = messages.matching(span.filters, fields)
+            if len(matching):
+                yield matching
+        return
     reader = _RangeReader(settings, span, fields, check_loss, leader)
     what = f"reading stream {span.stream} to sequence {span.last}"
     yield from retry.resuming(reader.read, lambda: reader.cursor, settings, what)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..protocol.operations import header_pairs
+from ..protocol.subjects import matches_any
 
 Int64s = npt.NDArray[np.int64]
 
@@ -50,6 +51,19 @@ class Messages:
         mask = pa.array(which)
         columns = {name: array.filter(mask) for name, array in self.columns.items()}
         return Messages(self.seqs[which], columns)
+
+    def matching(self, filters: tuple[str, ...], fields: frozenset[str]) -> Messages:
+        """Return the messages whose subject a filter matches, with the columns ``fields``.
+
+        The subjects must be decoded.
+        """
+        found = self
+        subjects = self.columns["subject"].dictionary_encode()
+        known = [matches_any(filters, each) for each in subjects.dictionary.to_pylist()]
+        if not all(known):
+            found = self.select(np.array(known, bool)[subjects.indices.to_numpy()])
+        columns = {name: array for name, array in found.columns.items() if name in fields}
+        return Messages(found.seqs, columns)
 
     def between(self, first: int, last: int) -> Messages:
         """Return the messages with sequences ``first``..``last``, both included."""
