@@ -15,7 +15,7 @@ from nats_spark_common.errors import (
     ServerError,
     StreamNotFoundError,
 )
-from nats_spark_common.jetstream.api import StreamInfo
+from nats_spark_common.jetstream.api import RESET_VERSION, StreamInfo
 from nats_spark_common.jetstream.control import Control
 from nats_spark_common.jetstream.create_stream import create_stream, stream_config
 from nats_spark_common.options.positions import check_start
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 
 _CONSUMER_NOT_FOUND = 10014
 _CONSUMER_EXISTS = 10148
-
-#: Servers from this version on can reset a consumer to its ack floor.
-RESET_VERSION = (2, 14)
 
 #: Servers from this version on can create a consumer only if none has its name (ADR-42).
 CREATE_ACTION_VERSION = (2, 10)

@@ -8,6 +8,7 @@ points of the flavors inherit from `spark`.
 
 from .errors import (
     AuthError,
+    CheckpointError,
     ConnectError,
     ConsumerNotFoundError,
     DataLossError,
@@ -35,6 +36,7 @@ configure()
 
 __all__ = [
     "AuthError",
+    "CheckpointError",
     "ConnectError",
     "ConsumerNotFoundError",
     "DataLossError",

@@ -20,6 +20,7 @@
      ├── PublishError             a row cannot be published, or the server rejects it
      ├── ReplayError              cannot determine which rows of a replayed task are already stored
      ├── FencedError              another attempt has taken over the task
+     ├── CheckpointError          a checkpoint cannot be read or changed
      └── PartitionSetError        a set of partitioned streams cannot be created, shown or deleted
 
 All can be pickled, because Spark sends them from its workers to the driver.
@@ -123,6 +124,10 @@ class ReplayError(NatsSparkError):
 
 class FencedError(NatsSparkError):
     """Another attempt has taken over the task; this one must stop publishing."""
+
+
+class CheckpointError(NatsSparkError):
+    """A checkpoint cannot be read or changed; the message names its location."""
 
 
 class PartitionSetError(NatsSparkError):

@@ -52,6 +52,8 @@ class NamedStreams:
 class ByRange:
     """Divides a batch into ``nats.partitions`` tasks of at least ``nats.min.range`` sequences."""
 
+    flavor = ""
+
     def selection(self, settings: NatsSettings) -> NamedStreams:
         return NamedStreams(settings)
 

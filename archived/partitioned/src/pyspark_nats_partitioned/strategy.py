@@ -16,6 +16,8 @@ from .numbered_streams import NumberedStreams
 class ByStream:
     """Reads stream i in partition i, even if the batch has nothing of it."""
 
+    flavor = "partitioned"
+
     def selection(self, settings: NatsSettings) -> NumberedStreams:
         return NumberedStreams(settings)
 

@@ -40,6 +40,8 @@ FILTER_SUBJECTS_VERSION = (2, 10)
 ATOMIC_BATCH_VERSION = (2, 12)
 #: ... and for fast-ingest batches (ADR-50).
 FAST_BATCH_VERSION = (2, 14)
+#: Minimum server version for resets of a consumer to a sequence (ADR-60).
+RESET_VERSION = (2, 14)
 
 
 @dataclass(frozen=True)

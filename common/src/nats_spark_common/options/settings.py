@@ -171,6 +171,11 @@ class NatsSettings(BaseSettings):
     fail_on_data_loss: bool = Field(
         True, description="fail if messages were removed before they were read"
     )
+    lag_consumer: ConsumerName | None = Field(
+        None,
+        description="V2, partitioned: a durable consumer at the query's position, for display in "
+        "NATS's tools (server 2.14)",
+    )
     payload_compression: Compression = Field(
         "none", description="payload compression: none, zlib, gzip or zstd"
     )

@@ -68,12 +68,14 @@ class Offset:
     """A `StreamOffset` for each stream, by name.
 
     Attributes:
+        flavor: the flavor whose query logs the offset; empty for V2.
         resets: how often the query was reset (``nats.reset.on.restart``). It distinguishes a batch
             that ends where the batch before ended from no batch.
     """
 
     streams: Mapping[str, StreamOffset] = field(default_factory=dict)
     resets: int = 0
+    flavor: str = field(default="", compare=False)
 
     def __iter__(self) -> Iterator[tuple[str, StreamOffset]]:
         return iter(self.streams.items())
@@ -97,7 +99,8 @@ class Offset:
             if each.after is not None:
                 streams[name]["after"] = each.after
         resets = {"resets": self.resets} if self.resets else {}
-        return {"v": _VERSION, "streams": streams, **resets}
+        flavor = {"flavor": self.flavor} if self.flavor else {}
+        return {"v": _VERSION, "streams": streams, **resets, **flavor}
 
     @staticmethod
     def from_json(logged: Mapping[str, Any]) -> Offset:
@@ -115,6 +118,7 @@ class Offset:
                     for name, each in logged["streams"].items()
                 },
                 int(logged.get("resets", 0)),
+                str(logged.get("flavor", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import DataLossError, NatsSparkError, OptionError
 from ..jetstream.api import StreamInfo
@@ -13,8 +14,10 @@ from ..options.settings import NatsSettings
 from ..planning.admission import AdaptiveBatchSize, Available, worth_a_batch
 from ..planning.data_loss import lost_messages, recreated, report_loss, truncated, vanished
 from ..planning.ranges import StreamRange
+from .lag_consumer import LagConsumers
 from .offsets import Offset, StreamOffset
 from .reconcile import reconcile
+from .report import Report
 from .strategy import Strategy
 from .stream_states import StreamStates
 
@@ -39,9 +42,15 @@ class Query:
         self._start: Offset | None = None
         self._start_error: NatsSparkError | None = None
         self._durable_warned = False
+        self._lag: LagConsumers | None = None
+        self._report = Report(self._streams)
+        self._planned: Offset | None = None
+        self._losses = 0
 
     def close(self) -> None:
         """Close the connection."""
+        if self._lag is not None:
+            self._lag.close()
         self._streams.close()
 
     def begin(self) -> Offset:
@@ -54,7 +63,7 @@ class Query:
         """
         infos = self._streams.require()
         try:
-            self._start = self._streams.start_offset(infos)
+            self._start = self._logged(self._streams.start_offset(infos).streams)
         except (OptionError, DataLossError) as error:
             self._start_error = error
             self._start = Offset()
@@ -64,10 +73,9 @@ class Query:
         """Exclude messages that are stored after this moment from all batches."""
         self._target = self._streams.refresh()
 
-    def report(self) -> Offset:
-        """Return the streams' current ends."""
-        infos = self._streams.recent()
-        return Offset({name: StreamOffset.end_of(info) for name, info in infos.items()})
+    def report(self) -> dict[str, Any]:
+        """Return the streams' current ends, and what is left after the last planned batch."""
+        return self._report.to_json(self._planned, self._streams.recent(), self._losses)
 
     def next(self, position: Offset, *, unlimited: bool) -> Offset:
         """Return the end of the next batch; ``position`` itself if there is none.
@@ -84,12 +92,16 @@ class Query:
         if self._pace:
             self._pace.finish(time.monotonic())
         self._check_position(position)
+        self._show_lag(position)
         if position == self._start:
             self._warn_of_unused_durable(position)
         end = self._end(position, unlimited)
         if end is position and self._target is None:
             self._streams.wait({name: each.seq for name, each in position})
             end = self._end(position, unlimited)
+        self._planned = end
+        if self._lag is not None and self._target is not None and end is position:
+            self._lag.flush()  # the query ends now, and may not be closed
         return end
 
     def ranges(self, before: Offset, after: Offset) -> list[StreamRange]:
@@ -116,25 +128,43 @@ class Query:
         if after >= reached.seq:
             return None
         if info is None:
-            report_loss(self._settings, vanished(name))
+            self._report_loss(vanished(name))
             return None
         if info.created != reached.created:
-            report_loss(self._settings, recreated(name, reached.created, info.created))
+            self._report_loss(recreated(name, reached.created, info.created))
             return None
         if info.last_seq < reached.seq:
-            report_loss(self._settings, truncated(info, reached.seq))
+            self._report_loss(truncated(info, reached.seq))
         first = after + 1
         lost = lost_messages(info, first, reached.seq)
         if lost:
-            report_loss(self._settings, lost)
+            self._report_loss(lost)
             first = info.first_seq
         return self._streams.range(info, first, reached.seq, self._settings.stream_subjects)
+
+    def _report_loss(self, message: str) -> None:
+        self._losses += 1
+        report_loss(self._settings, message)
 
     def _check_position(self, position: Offset) -> None:
         """Check the position once a run; `reconcile` reports streams that are lost later."""
         if not self._position_checked:
             self._selection.check_position(position.streams.keys())
             self._position_checked = True
+            _log.info(
+                "query at %s", ", ".join(f"{name}:{each.seq}" for name, each in position) or "none"
+            )
+
+    def _show_lag(self, position: Offset) -> None:
+        """Move the consumers of ``nats.lag.consumer`` to a committed position."""
+        name = self._settings.lag_consumer
+        if name is None:
+            return
+        if self._lag is None:
+            lag = self._streams.lag_consumers(name)
+            lag.require(self._streams.recent().values())
+            self._lag = lag
+        self._lag.moved(position)
 
     def _warn_of_unused_durable(self, position: Offset) -> None:
         """Warn once if a new query ignores the acknowledgments of its durable consumer."""
@@ -171,17 +201,20 @@ class Query:
         if waiting and losses and not self._settings.fail_on_data_loss:
             return position  # the next batch reports the losses, instead of one empty batch each
         for loss in losses:
-            report_loss(self._settings, loss)
+            self._report_loss(loss)
         self._reset_due = False
         taken = {} if waiting else self._admit(available, unlimited)
         ends = {name: each.advanced(taken.get(name, 0)) for name, each in reached.items()}
-        end = Offset(ends, resets)
+        end = self._logged(ends, resets)
         if not any(taken.values()):
             return position if end.at(position) else end
         self._last_batch = time.monotonic()
         if self._pace:
             self._pace.begin(sum(taken.values()), self._last_batch)
         return end
+
+    def _logged(self, streams: Mapping[str, StreamOffset], resets: int = 0) -> Offset:
+        return Offset(streams, resets, self._strategy.flavor)
 
     def _available(
         self, reached: Mapping[str, StreamOffset], infos: Mapping[str, StreamInfo]

@@ -36,6 +36,11 @@ class Selection(Protocol):
 class Strategy(Protocol):
     """How streams share a batch, and how a batch is divided into tasks; pickled with the reader."""
 
+    @property
+    def flavor(self) -> str:
+        """The flavor's name in logged offsets; empty for V2."""
+        ...
+
     def selection(self, settings: NatsSettings) -> Selection:
         """Return the streams to read. Raises ``OptionError`` if the options name none."""
         ...

@@ -58,7 +58,7 @@ class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
         return self.query.next(Offset.from_json(start), unlimited=unlimited).to_json()
 
     def reportLatestOffset(self) -> dict[str, Any] | None:
-        return self.query.report().to_json()
+        return self.query.report()
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> Sequence[InputPartition]:
         reached = Offset.from_json(end)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ..errors import DataLossError, NatsSparkError, OptionError, UnsupportedStreamError
+from ..errors import (
+    DataLossError,
+    MissingPermissionError,
+    NatsSparkError,
+    OptionError,
+    UnsupportedStreamError,
+)
 from ..jetstream.api import StreamInfo
 from ..jetstream.arrivals import Arrivals
 from ..jetstream.control import Control
+from ..jetstream.unread import Unread, unread_by_direct_get
 from ..options.positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
 from ..options.settings import NatsSettings
 from ..planning import way
 from ..planning.data_loss import lost_messages, report_unmatched
 from ..planning.ranges import StreamRange
+from .lag_consumer import LagConsumers
 from .offsets import Offset, StreamOffset
 from .strategy import Selection
 
@@ -26,6 +35,13 @@ DISCOVERY_INTERVAL = 5.0
 
 #: Maximum share of the time that polls take: those of a thousand streams take long.
 _POLLING = 0.1
+
+
+#: Seconds for which the counted share of a stream's messages that filters match is used.
+_SHARE_SECONDS = 300.0
+
+#: Seconds that counting them may take.
+_COUNT_SECONDS = 1.0
 
 
 class StreamStates(AbstractContextManager["StreamStates"]):
@@ -42,6 +58,7 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         self._refreshed = -1e9
         self._interval = settings.poll_interval
         self._arrivals = Arrivals(self._control, settings)
+        self._shares: dict[tuple[str, str, tuple[str, ...]], tuple[float, float]] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -129,9 +146,32 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         self, info: StreamInfo, first: int, last: int, filters: tuple[str, ...]
     ) -> StreamRange:
         """Return a range of the stream, with the way to read it. Raises as `way.choose`."""
-        chosen = way.choose(self._settings, info, filters, self._control.server_version)
+        version = self._control.server_version
+        chosen = way.choose(self._settings, info, filters, version)
+        here = last - first >= way.FILTERED_FROM and self._takes_most(info, filters)
+        if here:
+            chosen = way.choose(self._settings, info, (), version)
         size = info.average_size
-        return StreamRange(info.name, info.created, first, last, filters, *chosen, size)
+        return StreamRange(info.name, info.created, first, last, filters, *chosen, size, here)
+
+    def _takes_most(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
+        """Return whether the filters match so much that reading everything is cheaper."""
+        if not way.may_read_whole(self._settings, info, filters, self._control.server_version):
+            return False
+        key, now = (info.name, info.created, filters), time.monotonic()
+        share, until = self._shares.get(key, (0.0, 0.0))
+        if now >= until:
+            until = now + _SHARE_SECONDS
+            try:
+                matching = self._control.count_matching(info, filters, _COUNT_SECONDS)
+                share = matching / max(1, info.messages)
+            except NatsSparkError as error:
+                _log.info("stream %s: filters are left to the server: %s", info.name, error)
+                share = 0.0
+                if isinstance(error, MissingPermissionError):
+                    until = math.inf
+            self._shares[key] = share, until
+        return share >= way.least_share(filters)
 
     def start_offset(self, infos: dict[str, StreamInfo]) -> Offset:
         """Return the position of ``nats.start`` in each stream.
@@ -142,7 +182,9 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """
         return Offset(
             {
-                name: StreamOffset.entering(self._before_start(info), info)
+                name: StreamOffset.entering(
+                    start_sequence(self._settings, self._control, info) - 1, info
+                )
                 for name, info in infos.items()
             }
         )
@@ -163,6 +205,15 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """Return the first sequence stored at or after a time, as `Control.sequence_at`."""
         return self._control.sequence_at(info, time_ns)
 
+    def unread(self, info: StreamInfo, after: int, timeout: float) -> Unread | None:
+        """Return what is stored after a sequence and matches the filters, if that is cheap."""
+        filters = self._settings.stream_subjects
+        return unread_by_direct_get(self._control, info, after, timeout, filters)
+
+    def lag_consumers(self, name: str) -> LagConsumers:
+        """Return the consumers of ``nats.lag.consumer``, over the same connection."""
+        return LagConsumers(self._control, self._settings, name)
+
     def acknowledged(self, durable: str, infos: dict[str, StreamInfo]) -> dict[str, int]:
         """Return the ack floor of the consumer of this name in each stream, if above 0."""
         floors = {}
@@ -174,20 +225,6 @@ class StreamStates(AbstractContextManager["StreamStates"]):
                 continue
             floors[name] = int(info["ack_floor"]["stream_seq"])
         return {name: floor for name, floor in floors.items() if floor}
-
-    def _before_start(self, info: StreamInfo) -> int:
-        position: Position = self._settings.start.for_stream(info.name)
-        check_start(position, info.name, info.last_seq)
-        if isinstance(position, Earliest):
-            return info.first_seq - 1
-        if isinstance(position, AtSequence):
-            lost = lost_messages(info, position.seq, info.first_seq - 1)
-            if lost and self._settings.fail_on_data_loss:
-                raise DataLossError(f"nats.start={position.seq}: {lost}; or use 'earliest'")
-            return max(position.seq, info.first_seq) - 1
-        if isinstance(position, AtTime):
-            return self._control.sequence_at(info, position.ns) - 1
-        return info.last_seq
 
     def _last_sequence(self, info: StreamInfo, ends: Positions) -> int:
         position = ends.for_stream(info.name)
@@ -203,6 +240,25 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         if isinstance(position, AtTime):
             return self._control.sequence_at(info, position.ns) - 1
         return info.last_seq
+
+
+def start_sequence(settings: NatsSettings, control: Control, info: StreamInfo) -> int:
+    """Return the first sequence to read of a stream, from ``nats.start``.
+
+    Raises as `StreamStates.start_offset`.
+    """
+    position: Position = settings.start.for_stream(info.name)
+    check_start(position, info.name, info.last_seq)
+    if isinstance(position, Earliest):
+        return info.first_seq
+    if isinstance(position, AtSequence):
+        lost = lost_messages(info, position.seq, info.first_seq - 1)
+        if lost and settings.fail_on_data_loss:
+            raise DataLossError(f"nats.start={position.seq}: {lost}; or use 'earliest'")
+        return max(position.seq, info.first_seq)
+    if isinstance(position, AtTime):
+        return control.sequence_at(info, position.ns)
+    return info.last_seq + 1
 
 
 def _check_readable(info: StreamInfo) -> None:
