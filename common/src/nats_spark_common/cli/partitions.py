@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import textwrap
 import time
-from typing import Any
+
+import click
 
 from ..errors import OptionError
 from ..jetstream.control import Control
@@ -18,16 +18,17 @@ from ..partitions.plan import MAX_PARTITIONS, PartitionSet, check_name, plan
 from ..partitions.snapshot import retake_snapshot, take_snapshot
 from ..protocol.partition_names import abbreviate
 from . import text
-from .parser import (
-    Parser,
-    Subparsers,
-    add_connection_arguments,
-    duration,
-    positive_duration,
-    positive_size,
-    settings,
+from .arguments import (
+    DURATION,
+    POSITIVE_DURATION,
+    POSITIVE_SIZE,
+    Where,
+    json_option,
+    names_server,
 )
-from .partitions_text import as_json, as_text
+from .output import print_json, print_note
+from .partitions_text import as_json as snapshot_json
+from .partitions_text import as_text
 
 _CREATE = """\
 Create the streams that the format nats-partitioned reads: an ingest stream that takes one subject,
@@ -50,137 +51,104 @@ by their metadata. Other streams are kept, whatever their names. It is no error 
 to delete."""
 
 
-def add_arguments(groups: Subparsers[Parser]) -> None:
-    """Add the group ``partitions`` and its subcommands."""
-    group = groups.add_parser("partitions", help="streams of the format nats-partitioned")
-    commands = group.add_subparsers(metavar="COMMAND", required=True)
-    _add_create(commands)
-    _add_show(commands)
-    _add_delete(commands)
+@click.group()
+def partitions() -> None:
+    """Create, show and delete streams of the format nats-partitioned."""
 
 
-def _add_create(commands: Subparsers[Parser]) -> None:
-    parser = _command(commands, "create", _create, "create a partitioned set of streams", _CREATE)
-    parser.add_argument(
-        "--subject", required=True, help="the subject to divide, a pattern such as 'orders.*.>'"
-    )
-    parser.add_argument(
-        "--partitions",
-        required=True,
-        type=int,
-        metavar="N",
-        help=f"number of partitions, from 1 to {MAX_PARTITIONS}",
-    )
-    parser.add_argument(
-        "--key",
-        metavar="1[,2]",
-        help="wildcards * of the subject that make the key, counted from 1, or 'subject' for the "
-        "whole subject (server 2.12); default: all *, or the whole subject if it has none",
-    )
-    parser.add_argument(
-        "--ingest", metavar="NAME", help="name of the ingest stream (default PREFIX-ingest)"
-    )
-    _add_limits(parser)
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the configurations of the streams to create, as JSON, and create nothing",
-    )
+_prefix = click.argument("prefix", metavar="PREFIX")
 
 
-def _add_limits(parser: Parser) -> None:
-    parser.add_argument(
-        "--storage",
-        choices=("file", "memory"),
-        default="file",
-        help="storage of all streams (default file)",
-    )
-    parser.add_argument(
-        "--replicas",
-        type=int,
-        choices=range(1, 6),
-        default=1,
-        metavar="1-5",
-        help="replicas of all streams (default 1)",
-    )
-    parser.add_argument(
-        "--max-age",
-        type=positive_duration,
-        metavar="AGE",
-        help="how long a partition keeps a message, such as 7d (default: no limit)",
-    )
-    parser.add_argument(
-        "--max-bytes",
-        type=positive_size,
-        metavar="SIZE",
-        help="maximum size of a partition, such as 10GiB (default: no limit)",
-    )
-    parser.add_argument(
-        "--ingest-max-age",
-        type=positive_duration,
-        metavar="AGE",
-        help="how long the ingest stream keeps a message, and so how long a partition may be "
-        "unavailable without loss (default: no limit)",
-    )
-
-
-def _add_show(commands: Subparsers[Parser]) -> None:
-    parser = _command(
-        commands, "show", _show, "show the size, rate and lag of the partitions", _SHOW
-    )
-    parser.add_argument(
-        "--interval",
-        type=duration,
-        default=1.0,
-        metavar="TIME",
-        help="time between the two reads that give the rates (default 1s); 0: one read, no rates",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_delete(commands: Subparsers[Parser]) -> None:
-    parser = _command(commands, "delete", _delete, "delete a set that 'create' created", _DELETE)
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list the streams, and delete nothing"
-    )
-
-
-def _command(
-    commands: Subparsers[Parser], name: str, run: Any, summary: str, description: str
-) -> Parser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run, prog=parser.prog)
-    parser.add_argument(
-        "prefix", metavar="PREFIX", help="prefix of the streams PREFIX-0, PREFIX-1, ..."
-    )
-    add_connection_arguments(parser)
-    return parser
-
-
-def _create(arguments: argparse.Namespace) -> None:
+@partitions.command(help=_CREATE, short_help="Create a partitioned set of streams.")
+@_prefix
+@click.option(
+    "--subject", required=True, help="The subject to divide, a pattern such as 'orders.*.>'."
+)
+@click.option(
+    "--partitions",
+    "count",
+    required=True,
+    type=int,
+    metavar="N",
+    help=f"Number of partitions, from 1 to {MAX_PARTITIONS}.",
+)
+@click.option(
+    "--key",
+    metavar="1[,2]",
+    help="Wildcards * of the subject that make the key, counted from 1, or 'subject' for the whole "
+    "subject (server 2.12). Default: all *, or the whole subject if it has none.",
+)
+@click.option("--ingest", metavar="NAME", help="Name of the ingest stream. Default: PREFIX-ingest.")
+@click.option(
+    "--storage",
+    type=click.Choice(["file", "memory"]),
+    default="file",
+    show_default=True,
+    help="Storage of all streams.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),
+    default=1,
+    show_default=True,
+    help="Replicas of all streams.",
+)
+@click.option(
+    "--max-age",
+    type=POSITIVE_DURATION,
+    metavar="AGE",
+    help="How long a partition keeps a message, such as 7d. Default: no limit.",
+)
+@click.option(
+    "--max-bytes",
+    type=POSITIVE_SIZE,
+    metavar="SIZE",
+    help="Maximum size of a partition, such as 10GiB. Default: no limit.",
+)
+@click.option(
+    "--ingest-max-age",
+    type=POSITIVE_DURATION,
+    metavar="AGE",
+    help="How long the ingest stream keeps a message, and so how long a partition may be "
+    "unavailable without loss. Default: no limit.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the configurations of the streams to create, as JSON, and create nothing.",
+)
+@names_server
+def create(
+    prefix: str,
+    subject: str,
+    count: int,
+    key: str | None,
+    ingest: str | None,
+    storage: str,
+    replicas: int,
+    max_age: float | None,
+    max_bytes: int | None,
+    ingest_max_age: float | None,
+    dry_run: bool,
+    where: Where,
+) -> None:
     wanted = plan(
-        arguments.prefix,
-        arguments.subject,
-        arguments.partitions,
-        key=arguments.key,
-        ingest=arguments.ingest,
-        storage=arguments.storage,
-        replicas=arguments.replicas,
-        max_age=arguments.max_age,
-        max_bytes=arguments.max_bytes,
-        ingest_max_age=arguments.ingest_max_age,
+        prefix,
+        subject,
+        count,
+        key=key,
+        ingest=ingest,
+        storage=storage,
+        replicas=replicas,
+        max_age=max_age,
+        max_bytes=max_bytes,
+        ingest_max_age=ingest_max_age,
     )
-    with Control(settings(arguments)) as control:
+    with Control(where.settings()) as control:
         found = survey(control, wanted)
-        if arguments.dry_run:
+        if dry_run:
             print(json.dumps(found.missing, indent=2))
-            _print_note(
+            print_note(
                 "dry run, nothing was created: "
                 f"{text.plural(len(found.missing), 'stream')} to create"
                 + (f", {len(found.existing)} existing" if found.existing else "")
@@ -233,23 +201,39 @@ def _creation_text(wanted: PartitionSet, found: Survey) -> str:
     )
 
 
-def _show(arguments: argparse.Namespace) -> None:
-    check_name("PREFIX", arguments.prefix)
-    with Control(settings(arguments)) as control:
-        before = after = take_snapshot(control, arguments.prefix)
-        if arguments.interval:
-            time.sleep(arguments.interval)
-            after = retake_snapshot(control, before)
-    if arguments.json:
-        print(json.dumps(as_json(arguments.prefix, before, after), indent=2))
-    else:
-        print(as_text(arguments.prefix, before, after))
-
-
-def _delete(arguments: argparse.Namespace) -> None:
-    prefix = arguments.prefix
+@partitions.command(help=_SHOW, short_help="Show the size, rate and lag of the partitions.")
+@_prefix
+@click.option(
+    "--interval",
+    type=DURATION,
+    default="1s",
+    show_default=True,
+    metavar="TIME",
+    help="Time between the two reads that give the rates. 0: one read, no rates.",
+)
+@json_option
+@names_server
+def show(prefix: str, interval: float, as_json: bool, where: Where) -> None:
     check_name("PREFIX", prefix)
-    with Control(settings(arguments)) as control:
+    with Control(where.settings()) as control:
+        before = after = take_snapshot(control, prefix)
+        if interval:
+            time.sleep(interval)
+            after = retake_snapshot(control, before)
+    if as_json:
+        print_json(snapshot_json(prefix, before, after))
+    else:
+        print(as_text(prefix, before, after))
+
+
+@partitions.command(help=_DELETE, short_help="Delete a set that 'create' created.")
+@_prefix
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="List the streams, and delete nothing.")
+@names_server
+def delete(prefix: str, yes: bool, dry_run: bool, where: Where) -> None:
+    check_name("PREFIX", prefix)
+    with Control(where.settings()) as control:
         found = plan_deletion(control, prefix)
         for name, reason in found.kept:
             print(f"kept: {name}, {reason}")
@@ -259,10 +243,10 @@ def _delete(arguments: argparse.Namespace) -> None:
         rows = [["stream", "messages", "bytes"]]
         rows += [[e.name, text.count(e.messages), text.size(e.bytes)] for e in found.streams]
         print(text.table(rows))
-        if arguments.dry_run:
-            _print_note(f"dry run, nothing was deleted: {_extent(found)}")
+        if dry_run:
+            print_note(f"dry run, nothing was deleted: {_extent(found)}")
             return
-        if not arguments.yes and not _confirmed(found):
+        if not yes and not _confirmed(found):
             print("nothing was deleted")
             return
         delete_streams(control, found.streams)
@@ -284,7 +268,3 @@ def _confirmed(found: Deletion) -> bool:
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")
-
-
-def _print_note(note: str) -> None:
-    print(f"nats-spark: {note}", file=sys.stderr)

@@ -161,6 +161,11 @@ class Connection(AbstractContextManager["Connection"]):
         return self._sock.fileno() < 0
 
     @property
+    def certificate(self) -> bytes | None:
+        """The server's certificate in DER, None without TLS."""
+        return self._sock.getpeercert(True) if isinstance(self._sock, ssl.SSLSocket) else None
+
+    @property
     def buffer_size(self) -> int:
         """Size of the receive buffer in bytes."""
         return self._buffer.size

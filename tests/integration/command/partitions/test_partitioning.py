@@ -6,11 +6,11 @@ import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support import transforms
-from ..._support.admin import Admin, wait_until
-from ..._support.options import options
-from ..._support.partitions_command import Run, config, create, wait_for
-from ..._support.writing import write
+from ...._support import transforms
+from ...._support.admin import Admin, wait_until
+from ...._support.options import options
+from ...._support.partitions_command import Run, config, create, wait_for
+from ...._support.writing import write
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -8,8 +8,8 @@ import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support.admin import Admin
-from ..._support.partitions_command import Run, as_user, config, create, names, wait_for
+from ...._support.admin import Admin
+from ...._support.partitions_command import Run, as_user, config, create, names, wait_for
 
 
 def test_delete_removes_only_the_streams_of_the_command(

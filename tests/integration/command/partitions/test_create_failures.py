@@ -13,8 +13,8 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
 
-from ..._support.admin import Admin, wait_until
-from ..._support.partitions_command import Run, as_user, names, wait_for
+from ...._support.admin import Admin, wait_until
+from ...._support.partitions_command import Run, as_user, names, wait_for
 
 
 def half(prefix: str) -> list[str]:
@@ -103,10 +103,10 @@ def test_a_killed_run_is_completed_by_the_next(
 
 
 def test_an_account_without_jetstream(fails: Callable[..., str], accounts: EmbeddedServer) -> None:
-    line = fails(*half("N"), url=as_user(accounts, "none"))
+    line = fails(*half("N"), url=as_user(accounts, "none"), code=2)
     assert "enable JetStream" in line
 
 
 def test_no_server(fails: Callable[..., str]) -> None:
-    line = fails("show", "X", url="nats://127.0.0.1:1")
+    line = fails("show", "X", url="nats://127.0.0.1:1", code=2)
     assert "cannot connect to nats://127.0.0.1:1: Connection refused" in line

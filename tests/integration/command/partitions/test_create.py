@@ -9,8 +9,8 @@ import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support.admin import Admin
-from ..._support.partitions_command import Run, config, create, names, wait_for
+from ...._support.admin import Admin
+from ...._support.partitions_command import Run, config, create, names, wait_for
 
 
 def test_create_reports_the_streams_and_the_options_of_a_query(

@@ -10,8 +10,8 @@ import pytest
 from nats_spark_common.cli import main
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support.admin import Admin
-from ..._support.partitions_command import Run, as_user
+from ...._support.admin import Admin
+from ...._support.partitions_command import Run, as_user
 
 # Account C: one user may do everything, another may not create or delete certain streams.
 # Account LIMITED can have two streams, account NONE has no JetStream.

@@ -13,9 +13,9 @@ import pytest
 from nats_spark_common.cli import partitions
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support import transforms
-from ..._support.admin import Admin, wait_until
-from ..._support.partitions_command import Run, config, create, wait_for
+from ...._support import transforms
+from ...._support.admin import Admin, wait_until
+from ...._support.partitions_command import Run, config, create, wait_for
 
 
 def figures(run: Run, prefix: str, *more: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import pytest
 from nats_spark_common.cli import main
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support.admin import Admin
-from ..._support.partitions_command import Run
+from ...._support.admin import Admin
+from ...._support.partitions_command import Run
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,10 @@ from ..._support.partitions_command import Run
         (["create", "a", "--subject", ">", "--partitions", "2"], "--subject '>'"),
         (["create", "a", "--subject", "*.>", "--partitions", "2"], "--subject '*.>'"),
         (["create", "a", "--subject", "a.*", "--partitions", "0"], "--partitions 0"),
-        (["create", "a", "--subject", "a.*", "--partitions", "x"], "--partitions: invalid int"),
+        (
+            ["create", "a", "--subject", "a.*", "--partitions", "x"],
+            "--partitions: 'x' is not a valid int",
+        ),
         (["create", "a", "--subject", "a.*", "--partitions", "2", "--key", "2"], "--key 2"),
         (
             ["create", "a", "--subject", "a.*", "--partitions", "2", "--max-age", "soon"],
@@ -36,16 +39,16 @@ from ..._support.partitions_command import Run
         ),
         (
             ["create", "a", "--subject", "a.*", "--partitions", "2", "--replicas", "9"],
-            "--replicas: invalid choice: 9",
+            "--replicas: 9 is not in the range",
         ),
-        (["create", "a"], "the following arguments are required: --subject, --partitions"),
+        (["create", "a"], "Missing option '--subject'"),
         (["show", "a.*"], "PREFIX 'a.*'"),
         (["show", "a", "--intervall", "1s"], "unknown option --intervall"),
         (["delete", "a b"], "PREFIX 'a b'"),
         (["show", "a", "-o", "nats.strem.name=x"], "did you mean nats.stream.name"),
         (["show", "a", "-o", "user=x"], "use a name that begins with nats."),
         (["show", "a", "-o", "nats.user=x", "-o", "nats.USER=y"], "-o nats.USER is given twice"),
-        (["show", "a", "-o", "nats.url=nats://h"], "--server and -o nats.url set the same option"),
+        (["show", "a", "-o", "nats.url=nats://h"], "--url and -o nats.url set the same option"),
         (["show", "a", "--context", "no-such-context"], "nats.context=no-such-context"),
     ],
 )
