@@ -10,7 +10,8 @@ the orders. Exits with code 0 if each order was counted exactly once, and with 1
 Environment, besides the ``NATS_…`` variables that set options (``NATS_URL``, ``NATS_FLAVOR``,
 ``NATS_STORAGE_REPLICAS``, …): ``SPARK_MASTER`` (default local[2]), ``ORDERS`` (the number of
 orders, default 300,000) and ``CHECKPOINTS`` (a folder at the same path on driver and executors,
-default a temporary one).
+default a temporary one), ``METRICS_PORT`` (serve metrics for Prometheus there, if its package is
+installed).
 """
 
 from __future__ import annotations
@@ -120,6 +121,20 @@ def start_spark() -> SparkSession:
     )
 
 
+def serve_metrics(spark: SparkSession) -> None:
+    """Export the metrics of the queries, if ``METRICS_PORT`` says where."""
+    port = os.environ.get("METRICS_PORT")
+    if not port:
+        return
+    try:
+        from nats_spark_common.observe import PrometheusListener
+    except ImportError as error:
+        say(f"no metrics: {error}")
+        return
+    spark.streams.addListener(PrometheusListener(int(port)))
+    say(f"metrics for Prometheus on port {port}")
+
+
 def orders(spark: SparkSession) -> DataFrame:
     """Return the orders (number, country and cents), the same in each run."""
     countries = f.array(*[f.lit(each) for each in ("at", "de", "fr", "it", "nl", "pl", "se")])
@@ -165,6 +180,7 @@ def count(spark: SparkSession, checkpoint: str) -> None:
         )
         .writeStream.format("nats")
         .options(**SINK)
+        .queryName("sales")
         .outputMode("complete")
         .option("checkpointLocation", checkpoint)
         .trigger(availableNow=True)
@@ -199,6 +215,7 @@ def main() -> int:
     say(f"created stream {ORDERED} with {REPLICAS} replica(s) at {URL}")
     spark = start_spark()
     say(f"Spark {spark.version} at {spark.sparkContext.master}, flavor {FLAVOR}")
+    serve_metrics(spark)
     table = orders(spark)
     publish(table)
     say(f"published {ORDERS:,} orders")

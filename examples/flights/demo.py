@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from nats_spark_common.cli import main as nats_spark
 from nats_spark_common.embedded import EmbeddedServer
 
 HERE = Path(__file__).resolve().parent
@@ -185,6 +187,24 @@ def read_back(spark: SparkSession, url: str) -> pa.Table:
     return latest.select("delay.*").toArrow()
 
 
+def keep(checkpoint: Path) -> Path:
+    """Save the checkpoint if the server stays, so that the command can be repeated."""
+    if "NATS_URL" not in os.environ:
+        return checkpoint
+    kept = HERE / "output" / "checkpoint"
+    shutil.rmtree(kept, ignore_errors=True)
+    return Path(os.path.relpath(shutil.copytree(checkpoint, kept)))
+
+
+def show_lag(checkpoint: Path, url: str) -> None:
+    """Run the command that shows how far a query is behind, and print it."""
+    out.print(f"    $ nats-spark lag {checkpoint} --url {url}", style="bold", soft_wrap=True)
+    sys.stdout.flush()
+    code = nats_spark(["lag", str(checkpoint), "--url", url])
+    if code:
+        raise SystemExit(code)
+
+
 def _position(progress: dict[str, Any]) -> int:
     """Return the last stream sequence of a batch, from the offset in the query's progress."""
     offset = json.loads(progress["sources"][0]["endOffset"])
@@ -209,16 +229,18 @@ def main() -> None:
         spark = start_spark(work)
         first = run_query(spark, url, work, STOP_AFTER)
         out.print(f"    stopped after {first:,} flights")
+        show_lag(work / "checkpoint", url)
         out.print("[bold]4[/] restarting the query from its checkpoint")
         run_query(spark, url, work, None)
         out.print("[bold]5[/] reading the statistics back from JetStream")
         statistics = read_back(spark, url)
         spark.stop()
-    show(statistics)
-    picture = chart.save(statistics, flights.airlines(), HERE / "output" / "delays.png")
-    out.print(f"[bold]6[/] plot saved as {os.path.relpath(picture)}")
-    prove(statistics, table)
-    out.print(f"    done in {time.monotonic() - began:.0f} s")
+        show(statistics)
+        picture = chart.save(statistics, flights.airlines(), HERE / "output" / "delays.png")
+        out.print(f"[bold]6[/] plot saved as {os.path.relpath(picture)}")
+        prove(statistics, table)
+        out.print(f"    done in {time.monotonic() - began:.0f} s; nothing is left to read:")
+        show_lag(keep(work / "checkpoint"), url)
 
 
 def show(statistics: pa.Table) -> None:
