@@ -141,7 +141,7 @@ def test_a_cluster_knows_as_long_as_its_leader_has_stayed_up(
 
 
 def leader(admin: Admin, stream: str) -> str | None:
-    cluster = admin.info(stream).cluster
+    cluster = admin.info_of_led(stream).cluster
     return cluster.leader if cluster else None
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +244,48 @@ def test_the_text_has_the_lag_of_each_stream(command: Command, behind: str, stre
     (row,) = [line for line in out.splitlines() if stream in line]
     assert row.split()[:6] == ["0", "v2", stream, "100", "223", "123"]
     assert "batch 0 committed" in out
+
+
+def watching(checkpoint: str, url: str, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nats_spark_common.cli", "lag", checkpoint, "--url", url]
+    return subprocess.Popen(
+        [*command, "--watch", "--interval", "0.1", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_watching_repeats_the_lag_and_survives_errors(
+    behind: str, admin: Admin, stream: str
+) -> None:
+    process = watching(behind, admin.url, "--json")
+    assert process.stdout is not None
+    readings = (json.loads(line) for line in process.stdout)
+    assert next(readings)["sources"][0]["lag"] == 123
+    admin.publish(f"{stream}.1")
+    assert next(each for each in readings if each["sources"][0]["lag"] == 124)
+    damaged = Path(behind) / "offsets" / "0"
+    whole = damaged.read_text()
+    (damaged.parent / ".0.crc").unlink()
+    damaged.write_text("v1")
+    assert "ends early" in next(each["error"] for each in readings if "error" in each)
+    damaged.write_text(whole)
+    assert next(each for each in readings if "error" not in each)["sources"][0]["lag"] == 124
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+
+
+def test_watching_shows_a_table(behind: str, admin: Admin, stream: str) -> None:
+    process = watching(behind, admin.url)
+    assert process.stdout is not None
+    shown = ""
+    while shown.count(stream) < 1:
+        shown += process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err.strip()) == (130, "nats-spark: interrupted")
+    assert "position" in shown + out
 
 
 @pytest.mark.parametrize("url", ["file:{}", "file://{}"])

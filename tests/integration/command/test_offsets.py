@@ -445,6 +445,36 @@ def test_an_imported_query_continues_after_the_ack_floor(
     assert counts[-1] == 60
 
 
+def test_import_as_json(as_json: AsJson, acknowledged: str, tmp_path: Path) -> None:
+    source = f"{acknowledged}/{consuming.DURABLE}"
+    found = as_json("offsets", "import", str(tmp_path / "c"), "--from-consumer", source)
+    assert found == {
+        "checkpoint": str(tmp_path / "c"),
+        "streams": [{"stream": acknowledged, "position": 40}],
+        "notes": [],
+    }
+
+
+def test_import_has_the_filters_and_removed_messages_of_the_consumer(
+    command: Command, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    admin.create_stream(stream, max_msgs=50)
+    consuming.durable(admin, stream, filter_subject=f"{stream}.3")
+    admin.fill(stream, 100)
+    source = f"{stream}/{consuming.DURABLE}"
+    code, out, _ = command("offsets", "import", str(tmp_path / "c"), "--from-consumer", source)
+    assert code == 0
+    assert f'.option("nats.stream.subjects", "{stream}.3")' in out
+    assert f"stream {stream}: messages 1 to 50 were removed" in out
+    admin.create_stream(f"{stream}B")
+    consuming.durable(admin, f"{stream}B")
+    both = ["--from-consumer", source, "--from-consumer", f"{stream}B/{consuming.DURABLE}"]
+    code, _, err = command("offsets", "import", str(tmp_path / "d"), *both)
+    assert code == 2
+    assert "different filter subjects" in err
+    assert not (tmp_path / "d").exists()
+
+
 def test_import_names_messages_that_may_be_read_again(
     command: Command, admin: Admin, acknowledged: str, tmp_path: Path
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from rich.console import Group, RenderableType
@@ -52,27 +54,38 @@ def lag(checkpoint: str, watch: bool, interval: float, as_json: bool, where: Whe
     with Control(settings) as control:
         found = query_lag(opened, control, settings)
         if not watch:
-            if as_json:
-                print_json(found.to_json())
-            else:
-                console().print(_shown(found))
+            _print(found, as_json)
             return 1 if found.problems else 0
         if as_json:
-            print(json.dumps(found.to_json()), flush=True)
-            for found, error in _readings(opened, control, settings, interval):
-                print(json.dumps({"error": error} if error else found.to_json()), flush=True)
-        with Live(_shown(found), console=console(), auto_refresh=False) as live:
-            for found, error in _readings(opened, control, settings, interval):
-                lines = [_shown(found), *([Text(f"! {error}")] if error else [])]
-                live.update(Group(*lines), refresh=True)
+            for each in _readings(found, opened, control, settings, interval):
+                print(json.dumps(_json(each)), flush=True)
+        elif not sys.stdout.isatty():
+            for each in _readings(found, opened, control, settings, interval):
+                console().print(_with_error(each), "")
+        else:
+            with Live(_shown(found), console=console(), auto_refresh=False) as live:
+                for each in _readings(found, opened, control, settings, interval):
+                    live.update(_with_error(each), refresh=True)
     return 0
 
 
+def _print(found: QueryLag, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json())
+    else:
+        console().print(_shown(found))
+
+
 def _readings(
-    checkpoint: Checkpoint, control: Control, settings: NatsSettings, interval: float
+    first: QueryLag,
+    checkpoint: Checkpoint,
+    control: Control,
+    settings: NatsSettings,
+    interval: float,
 ) -> Iterator[tuple[QueryLag, str]]:
     """Yield a query's lag again and again; after an error the last one, with the error."""
-    found = query_lag(checkpoint, control, settings)
+    found = first
+    yield found, ""
     while True:
         time.sleep(interval)
         try:
@@ -80,6 +93,16 @@ def _readings(
             yield found, ""
         except NatsSparkError as error:
             yield found, str(error)
+
+
+def _json(reading: tuple[QueryLag, str]) -> dict[str, Any]:
+    found, error = reading
+    return {"error": error} if error else found.to_json()
+
+
+def _with_error(reading: tuple[QueryLag, str]) -> RenderableType:
+    found, error = reading
+    return Group(_shown(found), *([Text(f"! {error}")] if error else []))
 
 
 def _shown(found: QueryLag) -> RenderableType:

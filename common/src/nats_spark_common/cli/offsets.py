@@ -221,8 +221,9 @@ def _explained(plan: Rewind, saved: str | None, dry_run: bool) -> Iterator[str]:
     metavar="STREAM/DURABLE",
     help="Consumer whose ack floor is the position; repeated for several streams.",
 )
+@json_option
 @names_server
-def import_(checkpoint: str, consumers: tuple[str, ...], where: Where) -> None:
+def import_(checkpoint: str, consumers: tuple[str, ...], as_json: bool, where: Where) -> None:
     """Create a checkpoint for V2 that continues where durable consumers have acknowledged.
 
     For queries of nats-balanced or of the Scala connectors that move to nats-v2. CHECKPOINT is a
@@ -262,6 +263,10 @@ def import_(checkpoint: str, consumers: tuple[str, ...], where: Where) -> None:
             "streams: create a checkpoint for each"
         )
     create(checkpoint, start_entry(found))
+    if as_json:
+        streams = [{"stream": name, "position": each.seq} for name, each in found.items()]
+        print_json({"checkpoint": shown(checkpoint), "streams": streams, "notes": notes})
+        return
     print_table(
         ["stream", "position"], [[name, text.count(each.seq)] for name, each in found.items()]
     )
