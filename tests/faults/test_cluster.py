@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,15 +81,15 @@ def test_streams_whose_server_pauses_are_not_taken_for_deleted(
         position = driver.latest(driver.initial())
         admin = Admin(other.url)
         os.kill(server.pid, signal.SIGSTOP)
-        resume = threading.Timer(5.5, os.kill, (server.pid, signal.SIGCONT))
-        resume.start()
         try:
             with ThreadPoolExecutor() as pool:
                 listing = pool.submit(_list_streams, admin)
+                # The server goes on once the list without its streams has been sent.
+                listing.add_done_callback(lambda _: os.kill(server.pid, signal.SIGCONT))
                 assert driver.latest(position) == position
                 assert lost <= set(listing.result()["missing"])
         finally:
-            resume.join()
+            os.kill(server.pid, signal.SIGCONT)
     admin.close()
 
 

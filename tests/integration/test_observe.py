@@ -25,7 +25,7 @@ from nats_spark_common.observe import OpenTelemetryListener, PrometheusListener
 
 from .._support import consuming
 from .._support.admin import Admin, wait_until
-from .._support.queries import frame
+from .._support.queries import balanced, frame
 from .._support.tables import Table
 
 
@@ -107,10 +107,8 @@ def test_opentelemetry_has_names_units_and_attributes(
     reader = InMemoryMetricReader()
     listener = OpenTelemetryListener(MeterProvider([reader]))
     with listening(spark, listener):
-        balanced = frame(
-            spark, nats_server.url, filled, "nats-balanced", durable_name=consuming.DURABLE
-        )
-        query = table.writer(balanced).queryName("work").start()
+        source = balanced(spark, nats_server.url, filled)
+        query = table.writer(source).queryName("work").start()
         query.processAllAvailable()
         wait_until(lambda: any(each.last for each in listener.states()))
         data: Any = reader.get_metrics_data()

@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support import consuming
+from ..._support import consuming, numbered
 from ..._support.admin import Admin, mirror
-from ..._support.queries import frame
+from ..._support.queries import balanced, frame, partitioned
 from ..._support.tables import Table
 from .conftest import Command
 
@@ -141,10 +141,7 @@ def test_a_balanced_query_shows_its_consumer(
 ) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 100)
-    balanced = frame(
-        spark, nats_server.url, stream, "nats-balanced", durable_name=consuming.DURABLE
-    )
-    table.run(balanced)
+    table.run(balanced(spark, nats_server.url, stream))
     admin.fill(stream, 20)
     (source,) = as_json("lag", str(table.checkpoint))["sources"]
     assert (source["flavor"], source["lag"]) == ("balanced", 20)
@@ -167,12 +164,9 @@ def test_a_partitioned_query_shows_all_its_streams(
     stream: str,
     table: Table,
 ) -> None:
-    for i in range(2):
-        admin.create_stream(f"{stream}-{i}")
-        admin.fill(f"{stream}-{i}", 10)
-    options = {"nats.url": nats_server.url, "nats.stream.prefix": stream}
-    partitioned = spark.readStream.format("nats-partitioned").options(**options).load()
-    table.run(partitioned)
+    numbered.make_streams(admin, stream, [10, 10])
+    source = partitioned(spark, nats_server.url, stream)
+    table.run(source)
     admin.fill(f"{stream}-1", 7)
     (source,) = as_json("lag", str(table.checkpoint))["sources"]
     assert (source["flavor"], source["lag"]) == ("partitioned", 7)
@@ -228,10 +222,7 @@ def test_a_consumer_that_is_gone_is_a_finding(
 ) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 10)
-    balanced = frame(
-        spark, nats_server.url, stream, "nats-balanced", durable_name=consuming.DURABLE
-    )
-    table.run(balanced)
+    table.run(balanced(spark, nats_server.url, stream))
     admin.run(admin.js.delete_consumer(stream, consuming.DURABLE))
     (source,) = as_json("lag", str(table.checkpoint), code=1)["sources"]
     assert "consumer 'spark'" in source["streams"][0]["problem"]

@@ -15,9 +15,9 @@ from pyspark.sql import functions as f
 
 from nats_spark_common.embedded import EmbeddedServer
 
-from ..._support import consuming
+from ..._support import consuming, numbered
 from ..._support.admin import Admin, wait_until
-from ..._support.queries import frame
+from ..._support.queries import balanced, frame, partitioned
 from ..._support.tables import Table
 from .conftest import Command
 
@@ -114,20 +114,24 @@ def test_set_to_a_time_reads_from_there(
     assert rows[0] <= 61
 
 
-def test_set_moves_only_the_streams_that_it_names(
-    as_json: AsJson,
-    spark: SparkSession,
-    nats_server: EmbeddedServer,
-    admin: Admin,
-    stream: str,
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def two(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> tuple[Stopped, list[str]]:
+    """A stopped query that has read ten messages of each of two streams, and their names."""
     names = [f"{stream}{each}" for each in "AB"]
     for name in names:
         admin.create_stream(name)
         admin.fill(name, 10)
     query = Stopped(spark, nats_server.url, ",".join(names), tmp_path)
     query.run()
+    return query, names
+
+
+def test_set_moves_only_the_streams_that_it_names(
+    as_json: AsJson, admin: Admin, two: tuple[Stopped, list[str]]
+) -> None:
+    query, names = two
     to = ["--to", "earliest", "--stream", names[1]]
     found = as_json("offsets", "set", query.checkpoint, *to, *NO_WAIT)
     assert [each["stream"] for each in found["streams"]] == [names[1]]
@@ -138,19 +142,9 @@ def test_set_moves_only_the_streams_that_it_names(
 
 
 def test_set_with_a_position_for_each_stream(
-    as_json: AsJson,
-    spark: SparkSession,
-    nats_server: EmbeddedServer,
-    admin: Admin,
-    stream: str,
-    tmp_path: Path,
+    as_json: AsJson, two: tuple[Stopped, list[str]]
 ) -> None:
-    names = [f"{stream}{each}" for each in "AB"]
-    for name in names:
-        admin.create_stream(name)
-        admin.fill(name, 10)
-    query = Stopped(spark, nats_server.url, ",".join(names), tmp_path)
-    query.run()
+    query, names = two
     to = json.dumps({names[0]: 4})  # no default: the other stream stays where it is
     found = as_json("offsets", "set", query.checkpoint, "--to", to, *NO_WAIT)
     assert [each["stream"] for each in found["streams"]] == [names[0]]
@@ -191,7 +185,7 @@ def test_the_backup_undoes_the_change(command: Command, stopped: Stopped, admin:
     to = ["--to", "earliest", *NO_WAIT]
     code, out, err = command("offsets", "set", stopped.checkpoint, *to)
     assert (code, out) == (2, "")
-    assert "has planned batch 1, which may be running" in err
+    assert "is planned but not committed" in err
     assert not (stopped.folder / "nats-spark-backups").exists()
     assert command("offsets", "set", stopped.checkpoint, *to, "--replace-planned")[0] == 0
     (backup,) = (stopped.folder / "nats-spark-backups").rglob("1")
@@ -236,15 +230,12 @@ def test_a_partitioned_query_is_moved(
     stream: str,
     table: Table,
 ) -> None:
-    for i in range(2):
-        admin.create_stream(f"{stream}-{i}")
-        admin.fill(f"{stream}-{i}", 10)
-    options = {"nats.url": nats_server.url, "nats.stream.prefix": stream}
-    partitioned = spark.readStream.format("nats-partitioned").options(**options).load()
-    table.run(partitioned)
+    numbered.make_streams(admin, stream, [10, 10])
+    source = partitioned(spark, nats_server.url, stream)
+    table.run(source)
     to = ["--to", "8", "--stream", f"{stream}-1"]
     assert command("offsets", "set", str(table.checkpoint), *to, *NO_WAIT)[0] == 0
-    table.run(partitioned)
+    table.run(source)
     assert table.seqs(spark) == sorted([*range(1, 11), *range(1, 11), 8, 9, 10])
 
 
@@ -374,11 +365,12 @@ def test_a_balanced_query_is_not_moved(
 ) -> None:
     admin.create_stream(stream)
     admin.fill(stream, 3)
-    options = {"durable_name": consuming.DURABLE}
-    table.run(frame(spark, nats_server.url, stream, "nats-balanced", **options))
+    table.run(balanced(spark, nats_server.url, stream))
     code, _, err = command("offsets", "set", str(table.checkpoint), "--to", "1", *NO_WAIT)
     assert code == 2
-    assert "is balanced, and the server keeps its position: move consumer 'spark'" in err
+    assert (
+        "is balanced, and the server keeps its position: reset or recreate consumer 'spark'" in err
+    )
 
 
 def test_show_prints_the_position_of_a_batch(

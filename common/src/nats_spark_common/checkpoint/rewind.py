@@ -128,7 +128,7 @@ def plan_rewind(
     if last not in (batch - 1, batch):
         raise CheckpointError(
             f"{checkpoint.location} has logged batch {last}, and the last committed one is "
-            f"{committed}: the checkpoint is not one that Spark leaves; restore it from a backup"
+            f"{committed}: the log is inconsistent; restore the checkpoint from a backup"
         )
     entry = checkpoint.entry(last if reached is None else reached)
     position = _chosen(checkpoint, entry, source)
@@ -186,7 +186,7 @@ def _chosen(checkpoint: Checkpoint, entry: LogEntry, source: int | None) -> Repl
         each = next(each for each in found if isinstance(each, ConsumerPosition))
         raise CheckpointError(
             f"source {each.index} of {checkpoint.location} is balanced, and the server keeps its "
-            f"position: move consumer {each.consumer!r} of stream {each.stream!r} instead"
+            f"position: reset or recreate consumer {each.consumer!r} of stream {each.stream!r}"
         )
     if len(movable) > 1:
         raise CheckpointError(

@@ -21,7 +21,8 @@ _COMPLETION = "_NATS_SPARK_COMPLETE"
 def app() -> None:
     """Tools for NATS JetStream and Apache Spark.
 
-    Exit codes: 0 fine, 1 a finding or failure, 2 wrong arguments or no server.
+    Exit codes: 0 success, 1 a problem or failure, 2 wrong arguments, unusable checkpoint or no
+    server.
     """
 
 

@@ -117,3 +117,19 @@ class _Converted(click.ParamType[Any]):
 DURATION = _Converted("duration", parse_duration, positive=False)
 POSITIVE_DURATION = _Converted("duration", parse_duration, positive=True)
 POSITIVE_SIZE = _Converted("size", parse_size, positive=True)
+
+interval_option = click.option(
+    "--interval",
+    type=DURATION,
+    default="1s",
+    show_default=True,
+    metavar="TIME",
+    help="Time between the two reads that give the rate. 0: one read, no rate.",
+)
+replicas_option = click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),
+    default=1,
+    show_default=True,
+    help="Replicas of each stream.",
+)

@@ -21,7 +21,7 @@ from ..sink.columns import MessageColumns
 from ..sink.task_id import TaskId
 from ..sink.writer import write_task
 from . import text
-from .arguments import POSITIVE_SIZE, Where, json_option, names_server
+from .arguments import POSITIVE_SIZE, Where, json_option, names_server, replicas_option
 from .output import print_json, print_note, print_table
 
 #: Bounds of a run, so that a slip does not fill a server's disk.
@@ -46,13 +46,7 @@ _BATCH_ROWS = 5_000
     metavar="SIZE",
     help="Payload of a message.",
 )
-@click.option(
-    "--replicas",
-    type=click.IntRange(1, 5),
-    default=1,
-    show_default=True,
-    help="Replicas of the stream.",
-)
+@replicas_option
 @json_option
 @names_server
 def bench(messages: int, size: int, replicas: int, as_json: bool, where: Where) -> None:

@@ -117,7 +117,7 @@ def _shown(found: QueryLag) -> RenderableType:
     consumers = [source.consumer for source in found.sources if source.consumer]
     parts += [Text(_consumer(each)) for each in consumers]
     if any(not each.exact for source in found.sources for each in source.streams):
-        parts.append(Text("~ is an estimate: the user may not count the messages."))
+        parts.append(Text("~ marks an estimate from sequences: the messages could not be counted."))
     parts += [Text(f"! {problem}") for problem in found.problems]
     return Group(*parts)
 
@@ -133,12 +133,11 @@ def _title(found: QueryLag) -> str:
 
 
 def _cells(each: StreamLag) -> list[str]:
-    estimated = "" if each.exact else "~"
     return [
         each.stream,
         text.count(each.position),
         text.count(each.end),
-        estimated + text.count(each.messages),
+        text.estimate(each.messages, each.exact),
         text.size(each.bytes),
         text.duration(each.seconds),
     ]

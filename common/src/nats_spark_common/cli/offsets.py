@@ -138,8 +138,8 @@ def set_(
         plan = plan_rewind(opened, control, settings, source=source, streams=chosen)
     if plan.replaces and not (dry_run or replace_planned):
         raise CheckpointError(
-            f"{opened.location} has planned batch {plan.batch}, which may be running: make sure "
-            "that the query is stopped, and add --replace-planned; nothing was written"
+            f"batch {plan.batch} of {opened.location} is planned but not committed, and may be "
+            "running: stop the query, and add --replace-planned; nothing was written"
         )
     saved = None if dry_run else plan.write(settle)
     if as_json:
@@ -181,13 +181,12 @@ def _move_json(each: Move) -> dict[str, Any]:
 
 
 def _move_row(each: Move) -> list[str]:
-    estimated = "" if each.exact else "~"
     return [
         each.stream,
         text.count(each.before),
         text.count(each.after),
-        estimated + text.count(each.again),
-        estimated + text.count(each.skipped),
+        text.estimate(each.again, each.exact),
+        text.estimate(each.skipped, each.exact),
     ]
 
 

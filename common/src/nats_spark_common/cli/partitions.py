@@ -19,12 +19,13 @@ from ..partitions.snapshot import retake_snapshot, take_snapshot
 from ..protocol.partition_names import abbreviate
 from . import text
 from .arguments import (
-    DURATION,
     POSITIVE_DURATION,
     POSITIVE_SIZE,
     Where,
+    interval_option,
     json_option,
     names_server,
+    replicas_option,
 )
 from .output import print_json, print_note
 from .partitions_text import as_json as snapshot_json
@@ -37,8 +38,8 @@ is always in the same partition, in publishing order, under its own subject. A s
 only the missing streams. Existing streams are never changed.
 
 The ingest stream keeps its own copy of every message, without limit unless --ingest-max-age is
-set. This is the safe default: a partition that is unavailable for longer than the ingest stream
-keeps messages loses those that it has not stored yet."""
+set. This is the safe default. With --ingest-max-age, a partition that is unavailable for longer
+than that loses the messages that it has not stored yet."""
 
 _SHOW = """\
 Show the partitions PREFIX-0, PREFIX-1, ..., whether or not 'create' created them: the size and
@@ -86,13 +87,7 @@ _prefix = click.argument("prefix", metavar="PREFIX")
     show_default=True,
     help="Storage of all streams.",
 )
-@click.option(
-    "--replicas",
-    type=click.IntRange(1, 5),
-    default=1,
-    show_default=True,
-    help="Replicas of all streams.",
-)
+@replicas_option
 @click.option(
     "--max-age",
     type=POSITIVE_DURATION,
@@ -203,14 +198,7 @@ def _creation_text(wanted: PartitionSet, found: Survey) -> str:
 
 @partitions.command(help=_SHOW, short_help="Show the size, rate and lag of the partitions.")
 @_prefix
-@click.option(
-    "--interval",
-    type=DURATION,
-    default="1s",
-    show_default=True,
-    metavar="TIME",
-    help="Time between the two reads that give the rates. 0: one read, no rates.",
-)
+@interval_option
 @json_option
 @names_server
 def show(prefix: str, interval: float, as_json: bool, where: Where) -> None:

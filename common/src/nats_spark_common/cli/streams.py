@@ -10,20 +10,13 @@ import click
 
 from ..jetstream.control import Control
 from . import text
-from .arguments import DURATION, Where, json_option, names_server
+from .arguments import Where, interval_option, json_option, names_server
 from .output import print_json, print_note, print_table
 
 
 @click.command()
 @click.argument("pattern", default="*", required=False)
-@click.option(
-    "--interval",
-    type=DURATION,
-    default="1s",
-    show_default=True,
-    metavar="TIME",
-    help="Time between the two reads that give the rate. 0: one read, no rate.",
-)
+@interval_option
 @json_option
 @names_server
 def streams(pattern: str, interval: float, as_json: bool, where: Where) -> None:

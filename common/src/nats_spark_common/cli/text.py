@@ -17,6 +17,11 @@ def count(number: float | None) -> str:
     return f"{round(number):,}"
 
 
+def estimate(number: float | None, exact: bool) -> str:
+    """Return a number as `count` does, with ``~`` if it is not exact."""
+    return count(number) if exact else f"~{count(number)}"
+
+
 def size(number: float | None, suffix: str = "") -> str:
     """Return bytes with a binary unit: ``1.2 MiB``. ``-`` for None."""
     if number is None:

@@ -89,15 +89,15 @@ def _limits(subject: str, consumer: Mapping[str, Any], settings: NatsSettings) -
             subject,
             f"has max_ack_pending {pending:,}: batches end there, below "
             f"nats.max.messages.per.trigger={batch}",
-            "raise max_ack_pending of the consumer, at best to twice the batch",
+            "raise max_ack_pending of the consumer, ideally to twice the batch",
         )
     deliveries = int(config.get("max_deliver") or -1)
     if deliveries > 0:
         yield warning(
             subject,
-            f"gives a message up after {deliveries} deliveries: if as many runs fail, the query "
-            "never reads it",
-            "remove max_deliver, or watch the max_deliver advisories",
+            f"stops delivering a message after {deliveries} attempts (max_deliver): if as many "
+            "batches with it fail, the query never reads it",
+            "remove max_deliver, or monitor $JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
         )
     inactive = int(config.get("inactive_threshold") or 0) / _NS
     if inactive:

@@ -116,7 +116,7 @@ def judge_permissions(wanted: Sequence[str], missing: Sequence[str]) -> list[Fin
     found = [
         error(
             "permissions",
-            f"the user may not publish to {each}",
+            f"the user has no permission to publish to {each}",
             f"grant the user publish to {_pattern(each)}",
         )
         for each in missing

@@ -135,7 +135,7 @@ def _writing(
         yield info(
             subject,
             "has allow_batched off: each message needs its own ack",
-            f"turn it on, which is faster: nats stream edit {name} --allow-batched",
+            f"turn it on, which is faster: nats stream edit {name} --allow-fast",
         )
     if config.get("discard") == "new":
         yield info(subject, "rejects messages when it is full (discard new): a write then fails")

@@ -188,8 +188,8 @@ class LagConsumers(AbstractContextManager["LagConsumers"]):
         if info.retention != "limits":
             raise OptionError(
                 f"nats.lag.consumer={self._name}: stream {info.name!r} has retention "
-                f"{info.retention}, which keeps each message until every consumer has "
-                "acknowledged it, and nobody acknowledges for this one: remove the option"
+                f"{info.retention}, which removes messages when consumers acknowledge them, and "
+                "this consumer acknowledges none: remove the option"
             )
 
     def _check_owner(self, stream: str) -> None:
@@ -203,5 +203,5 @@ class LagConsumers(AbstractContextManager["LagConsumers"]):
         if _MARK not in (found["config"].get("metadata") or {}):
             raise OptionError(
                 f"nats.lag.consumer={self._name}: stream {stream!r} has a consumer of this name "
-                "that other clients use: choose another name"
+                "that this option did not create: choose another name"
             )
