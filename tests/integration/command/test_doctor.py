@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from nats_spark_common.connection.connect import connect
+from nats_spark_common.diagnose.environment import judge_environment
+from nats_spark_common.diagnose.finding import Finding
 from nats_spark_common.diagnose.permissions import denied, needed
 from nats_spark_common.embedded import EmbeddedServer
 
@@ -25,9 +29,25 @@ from .conftest import Command
 AsJson = Callable[..., Any]
 
 
+@pytest.fixture(scope="module")
+def of_this_python() -> list[Finding]:
+    """What the doctor finds of this machine's interpreters, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        return list(judge_environment())
+
+
 @pytest.fixture(autouse=True)
-def _this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def _this_python(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    of_this_python: list[Finding],
+) -> None:
+    """Examine the interpreters once for all tests, but for those that change them."""
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    if "tmp_path" not in request.fixturenames:
+        module = importlib.import_module("nats_spark_common.cli.doctor")
+        monkeypatch.setattr(module, "judge_environment", lambda: iter(of_this_python))
 
 
 def bad(found: list[dict[str, Any]]) -> list[str]:
@@ -314,8 +334,6 @@ def test_a_package_that_breaks_sparks_look_up_is_found(
 def test_the_executors_of_a_cluster_are_compared(
     command: Command, admin: Admin, stream: str
 ) -> None:
-    import subprocess
-
     admin.create_stream(stream)
     ran = subprocess.run(
         [
