@@ -30,7 +30,7 @@ _MAX_MESSAGES, _MAX_BYTES = 10_000_000, 4 << 30
 _BATCH_ROWS = 5_000
 
 
-@click.command()
+@click.command(short_help="Measure write and read rates of a server.")
 @click.option(
     "--messages",
     type=click.IntRange(1, _MAX_MESSAGES),

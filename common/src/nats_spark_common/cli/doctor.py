@@ -24,7 +24,7 @@ _MARKS = {
 }
 
 
-@click.command()
+@click.command(short_help="Check the set-up of a query.")
 @click.option("--stream", metavar="S[,S]", help="Streams that the query reads or writes.")
 @click.option("--pattern", metavar="P", help="Pattern of the names of the streams it reads.")
 @click.option("--durable", metavar="D", help="Durable consumer of a balanced query.")

@@ -20,7 +20,7 @@ from .arguments import DURATION, Where, json_option, names_server
 from .output import print_json, print_table
 
 
-@click.group()
+@click.group(short_help="Show, move or create a query's position.")
 def offsets() -> None:
     """Show, move or create the position of a query in its checkpoint."""
 

@@ -52,7 +52,7 @@ by their metadata. Other streams are kept, whatever their names. It is no error 
 to delete."""
 
 
-@click.group()
+@click.group(short_help="Manage streams of nats-partitioned.")
 def partitions() -> None:
     """Create, show and delete streams of the format nats-partitioned."""
 

@@ -14,7 +14,7 @@ from .arguments import Where, interval_option, json_option, names_server
 from .output import print_json, print_note, print_table
 
 
-@click.command()
+@click.command(short_help="List streams.")
 @click.argument("pattern", default="*", required=False)
 @interval_option
 @json_option
