@@ -31,6 +31,7 @@ class Checkpoint:
     Attributes:
         location: as the user named it.
         query_id: the id that Spark has given the query; empty if it has never been started.
+        stateful: whether the query keeps state, such as the counts of an aggregation.
     """
 
     def __init__(self, location: str) -> None:
@@ -46,12 +47,7 @@ class Checkpoint:
             if not found & {_OFFSETS, _METADATA}:
                 raise CheckpointError(_not_a_checkpoint(self.location, found))
             self.query_id = self._query_id() if _METADATA in found else ""
-            self._stateful = _STATE in found
-
-    @property
-    def stateful(self) -> bool:
-        """Whether the query keeps state, such as the counts of an aggregation."""
-        return self._stateful
+            self.stateful = _STATE in found
 
     def batches(self) -> list[int]:
         """Return the numbers of the logged batches that Spark has kept, ascending."""
@@ -102,7 +98,7 @@ class Checkpoint:
             saved = self._save(batch) if replace else None
             written = f"{self._folder}/{_OFFSETS}/.{batch}.{uuid.uuid4().hex}.tmp"
             try:
-                self._write(written, entry.format())
+                _write(self._files, written, entry.format())
                 self._files.move(written, target)
             finally:
                 if self._files.get_file_info(written).type == fs.FileType.File:
@@ -140,10 +136,6 @@ class Checkpoint:
         ):
             text: bytes = file.read()
         return text.decode("utf-8", "replace")
-
-    def _write(self, path: str, text: str) -> None:
-        with self._files.open_output_stream(path, compression=None) as file:
-            file.write(text.encode())
 
     def _query_id(self) -> str:
         with self._files.open_input_stream(f"{self._folder}/{_METADATA}") as file:
@@ -187,12 +179,9 @@ def create(location: str, entry: LogEntry) -> Checkpoint:
                 "existing query"
             )
         files.create_dir(f"{folder}/{_OFFSETS}", recursive=True)
-        for path, text in (
-            (f"{folder}/{_OFFSETS}/0", entry.format()),
-            (f"{folder}/{_METADATA}", json.dumps({"id": str(uuid.uuid4())}, separators=(",", ":"))),
-        ):
-            with files.open_output_stream(path, compression=None) as file:
-                file.write(text.encode())
+        _write(files, f"{folder}/{_OFFSETS}/0", entry.format())
+        query = json.dumps({"id": str(uuid.uuid4())}, separators=(",", ":"))
+        _write(files, f"{folder}/{_METADATA}", query)
     return Checkpoint(location)
 
 
@@ -204,6 +193,11 @@ def reporting(location: str, doing: str) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition(". Detail:")[0]
         raise CheckpointError(f"cannot {doing} checkpoint {shown(location)}: {reason}") from error
+
+
+def _write(files: fs.FileSystem, path: str, text: str) -> None:
+    with files.open_output_stream(path, compression=None) as file:
+        file.write(text.encode())
 
 
 def _file_system(location: str) -> tuple[fs.FileSystem, str]:

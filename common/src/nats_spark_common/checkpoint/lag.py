@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,12 +45,9 @@ class StreamLag:
         stream: str, position: int | None, info: StreamInfo, found: Unread, problem: str | None
     ) -> StreamLag:
         """Return the lag of what was found after a position."""
-        age = 0.0 if not found.messages else None
-        if found.stored_ns is not None:
-            age = max(0.0, (time.time_ns() - found.stored_ns) / 1e9)
         size = round(found.messages * info.average_size)
         return StreamLag(
-            stream, position, info.last_seq, found.messages, size, age, found.exact, problem
+            stream, position, info.last_seq, found.messages, size, found.age, found.exact, problem
         )
 
 

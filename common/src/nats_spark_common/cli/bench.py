@@ -14,7 +14,6 @@ from ..errors import NatsSparkError, OptionError
 from ..jetstream.control import Control
 from ..options.settings import NatsSettings
 from ..planning import way
-from ..planning.ranges import StreamRange
 from ..reading.many_ranges import read_ranges
 from ..rows.messages import MESSAGE_COLUMNS
 from ..sink.columns import MessageColumns
@@ -114,8 +113,7 @@ def _write(settings: NatsSettings, name: str, messages: int, size: int) -> float
 
 def _read(settings: NatsSettings, control: Control, name: str, messages: int) -> float:
     info = control.stream_info(name)
-    chosen = way.choose(settings, info, (), control.server_version)
-    span = StreamRange(name, info.created, 1, info.last_seq, (), *chosen, info.average_size)
+    span = way.plan_range(settings, info, 1, info.last_seq, (), control.server_version)
     started = time.perf_counter()
     count = sum(len(found) for _, found in read_ranges(settings, (span,), MESSAGE_COLUMNS))
     if count != messages:

@@ -15,7 +15,6 @@ from rich.text import Text
 from ..jetstream.control import Control
 from ..options.settings import NatsSettings
 from ..planning import way
-from ..planning.ranges import StreamRange
 from ..replay.range_partition import RangePartition, read_partition
 from ..replay.stream_states import start_sequence
 from ..rows.schema import SCHEMA, Projection
@@ -83,18 +82,10 @@ def _rows(settings: NatsSettings, stream: str) -> Generator[dict[str, Any], None
     with Control(settings) as control:
         info = control.stream_info(stream)
         first = start_sequence(settings, control, info)
-        chosen = way.choose(settings, info, settings.stream_subjects, control.server_version)
-    if first > info.last_seq:
+        filters, last, version = settings.stream_subjects, info.last_seq, control.server_version
+        span = way.plan_range(settings, info, first, last, filters, version)
+    if not len(span):
         return
-    span = StreamRange(
-        info.name,
-        info.created,
-        first,
-        info.last_seq,
-        settings.stream_subjects,
-        *chosen,
-        info.average_size,
-    )
     partition = RangePartition((span,))
     for batch in read_partition(settings, Projection(SCHEMA), partition):
         yield from batch.to_pylist()

@@ -57,12 +57,11 @@ class Examination:
                 yield from self._permissions(link, names)
                 yield from self._account(control)
                 yield from problems
-                yield from self._clock(control, names)
                 listed = []
                 if names and self._may("STREAM.LIST"):
                     listed = control.pages("STREAM.LIST", "streams")
                 for name in names:
-                    yield from self._stream(control, name)
+                    yield from self._stream(control, name, clock=name == names[0])
                     yield from judge_mirrors(name, listed)
 
     def _others(self, link: Connection) -> dict[str, tuple[int, ...]]:
@@ -139,20 +138,11 @@ class Examination:
             return
         yield from judge_account(control.api("INFO"))
 
-    def _clock(self, control: Control, names: list[str]) -> Iterator[Finding]:
-        """Compare the clocks, by the time in the reply to the first stream's request."""
-        if not names or not self._may(f"STREAM.INFO.{names[0]}"):
-            return
-        asked = time.time()
-        try:
-            found = control.api(f"STREAM.INFO.{names[0]}")
-        except StreamNotFoundError:
-            return
-        yield from judge_clock(_skew(found, asked, time.time()))
-
-    def _stream(self, control: Control, name: str) -> Iterator[Finding]:
+    def _stream(self, control: Control, name: str, *, clock: bool) -> Iterator[Finding]:
+        """Judge a stream and its consumer; with ``clock``, the time in the reply too."""
         if not self._may(f"STREAM.INFO.{name}"):
             return
+        asked = time.time()
         try:
             found = control.api(f"STREAM.INFO.{name}")
         except StreamNotFoundError:
@@ -164,6 +154,8 @@ class Examination:
                     f"stream {name}", "does not exist", "create it, or check its name and account"
                 )
             return
+        if clock:
+            yield from judge_clock(_skew(found, asked, time.time()))
         yield from judge_stream(
             found,
             control.server_version,

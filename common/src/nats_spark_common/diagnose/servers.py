@@ -70,7 +70,7 @@ def _tier(name: str, tier: Mapping[str, Any]) -> Iterator[Finding]:
             yield error(
                 subject,
                 f"{value:,} of {maximum:,} {what} are used",
-                f"raise the account's {limit}, or delete what is not needed",
+                f"raise the account's {limit}, or delete unused streams and consumers",
             )
         elif maximum > 0 and value >= _NEARLY * maximum:
             yield warning(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,13 @@ class Unread:
     messages: int
     stored_ns: int | None
     exact: bool = True
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the first one was stored; 0 if there is none, None if it is not known."""
+        if self.stored_ns is None:
+            return None if self.messages else 0.0
+        return max(0.0, (time.time_ns() - self.stored_ns) / 1e9)
 
 
 def unread(control: Control, info: StreamInfo, after: int, timeout: float) -> Unread:

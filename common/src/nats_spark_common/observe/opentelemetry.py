@@ -58,34 +58,31 @@ class OpenTelemetryListener(Queries):
         self, value: Callable[[QueryState], int]
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(value(each), _query(each)) for each in self.states()]
+            return [Observation(value(each), _query(each.query)) for each in self.states()]
 
         return observe
 
     def _gauge(self, attribute: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            for state in self.states():
-                if not state.active or state.last is None:
-                    continue
-                for each in state.last.streams:
+            for query, batch in self.batches():
+                for each in batch.streams:
                     value = getattr(each, attribute)
                     if value is not None:
-                        yield Observation(value, {**_query(state), **_stream(each)})
+                        yield Observation(value, {**_query(query), **_stream(each)})
 
         return observe
 
     def _active(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(int(each.active), _query(each)) for each in self.states()]
+        return [Observation(int(each.active), _query(each.query)) for each in self.states()]
 
     def _durations(self, _: CallbackOptions) -> Iterable[Observation]:
-        for state in self.states():
-            if state.active and state.last is not None:
-                for phase, seconds in state.last.seconds.items():
-                    yield Observation(seconds, {**_query(state), "nats_spark.phase": phase})
+        for query, batch in self.batches():
+            for phase, seconds in batch.seconds.items():
+                yield Observation(seconds, {**_query(query), "nats_spark.phase": phase})
 
 
-def _query(state: QueryState) -> dict[str, str]:
-    return {**_SYSTEM, "nats_spark.query": state.query}
+def _query(name: str) -> dict[str, str]:
+    return {**_SYSTEM, "nats_spark.query": name}
 
 
 def _stream(each: StreamMeasures) -> dict[str, str]:

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .measures import StreamMeasures
+from .measures import QueryMeasures
 from .queries import Queries, QueryState
 
 _PREFIX = "nats_spark"
@@ -41,13 +41,18 @@ class PrometheusListener(Queries, Collector):
                 raise
 
     def describe(self) -> Iterable[Metric]:
-        return self._metrics([])
+        return _metrics([], [])
 
     def collect(self) -> Iterable[Metric]:
-        return self._metrics(self.states())
+        return _metrics(self.states(), self.batches())
 
-    def _metrics(self, states: Sequence[QueryState]) -> list[Metric]:
-        return [*_query_metrics(states), *_batch_metrics(states), *_stream_metrics(states)]
+
+#: The last batch of a running query, with the query's name.
+_Batch = tuple[str, QueryMeasures]
+
+
+def _metrics(states: Sequence[QueryState], batches: Sequence[_Batch]) -> list[Metric]:
+    return [*_query_metrics(states), *_batch_metrics(batches), *_stream_metrics(batches)]
 
 
 def _query_metrics(states: Sequence[QueryState]) -> list[Metric]:
@@ -71,7 +76,7 @@ def _query_metrics(states: Sequence[QueryState]) -> list[Metric]:
     return [active, failures, rows, written, losses, seen]
 
 
-def _batch_metrics(states: Sequence[QueryState]) -> list[Metric]:
+def _batch_metrics(batches: Sequence[_Batch]) -> list[Metric]:
     batch = _gauge("batch_id", "Number of the last batch.", ["query"])
     at = _gauge(
         "last_batch_timestamp_seconds", "When the last batch started, since the epoch.", ["query"]
@@ -81,19 +86,17 @@ def _batch_metrics(states: Sequence[QueryState]) -> list[Metric]:
     )
     read = _gauge("input_rows_per_second", "Rate at which rows arrive.", ["query"])
     processed = _gauge("processed_rows_per_second", "Rate at which rows are processed.", ["query"])
-    for each in states:
-        if each.last is None or not each.active:
-            continue
-        batch.add_metric([each.query], each.last.batch)
-        at.add_metric([each.query], each.last.at)
-        read.add_metric([each.query], each.last.input_rate)
-        processed.add_metric([each.query], each.last.processed_rate)
-        for phase, value in each.last.seconds.items():
-            seconds.add_metric([each.query, phase], value)
+    for query, each in batches:
+        batch.add_metric([query], each.batch)
+        at.add_metric([query], each.at)
+        read.add_metric([query], each.input_rate)
+        processed.add_metric([query], each.processed_rate)
+        for phase, value in each.seconds.items():
+            seconds.add_metric([query, phase], value)
     return [batch, at, seconds, read, processed]
 
 
-def _stream_metrics(states: Sequence[QueryState]) -> list[Metric]:
+def _stream_metrics(batches: Sequence[_Batch]) -> list[Metric]:
     labels = ["query", "flavor", "stream"]
     names = {
         "position": "Last stream sequence of the last batch; of balanced, the ack floor.",
@@ -105,19 +108,13 @@ def _stream_metrics(states: Sequence[QueryState]) -> list[Metric]:
     }
     shown = {"lag": "lag_messages", "position": "position_sequence"}
     found = {each: _gauge(shown.get(each, each), text, labels) for each, text in names.items()}
-    for query, each in _running(states):
-        for name, metric in found.items():
-            value = getattr(each, name)
-            if value is not None:
-                metric.add_metric([query, each.flavor, each.stream], value)
+    for query, batch in batches:
+        for each in batch.streams:
+            for name, metric in found.items():
+                value = getattr(each, name)
+                if value is not None:
+                    metric.add_metric([query, each.flavor, each.stream], value)
     return list(found.values())
-
-
-def _running(states: Sequence[QueryState]) -> Iterable[tuple[str, StreamMeasures]]:
-    for state in states:
-        if state.active and state.last is not None:
-            for each in state.last.streams:
-                yield state.query, each
 
 
 def _gauge(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

@@ -64,6 +64,14 @@ class Queries(StreamingQueryListener):
         with self._lock:
             return list(self._states.values())
 
+    def batches(self) -> list[tuple[str, QueryMeasures]]:
+        """Return the last batch of each running query, with the query's name."""
+        return [
+            (each.query, each.last)
+            for each in self.states()
+            if each.active and each.last is not None
+        ]
+
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         name = event.name or str(event.id)
         with self._lock:

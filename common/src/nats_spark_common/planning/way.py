@@ -19,7 +19,7 @@ from __future__ import annotations
 from ..errors import OptionError
 from ..jetstream.api import DIRECT_BATCH_VERSION, FILTER_SUBJECTS_VERSION, StreamInfo
 from ..options.settings import NatsSettings
-from .ranges import NEVER
+from .ranges import NEVER, StreamRange
 
 #: Length of the shortest range that is read through a consumer, on a single server ...
 CONSUMER_FROM = 3_000
@@ -77,6 +77,19 @@ def choose(
     if settings.read_via == "direct" and not direct:
         raise OptionError(_not_direct(info, filters, server_version))
     return direct, consumer_from(settings, info)
+
+
+def plan_range(
+    settings: NatsSettings,
+    info: StreamInfo,
+    first: int,
+    last: int,
+    filters: tuple[str, ...],
+    server_version: tuple[int, ...],
+) -> StreamRange:
+    """Return a range of a stream, with the way to read it. Raises as `choose`."""
+    chosen = choose(settings, info, filters, server_version)
+    return StreamRange(info.name, info.created, first, last, filters, *chosen, info.average_size)
 
 
 def consumer_from(settings: NatsSettings, info: StreamInfo) -> int:

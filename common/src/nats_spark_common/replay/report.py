@@ -59,7 +59,5 @@ class Report:
                 self._paused_until = time.monotonic() + _PAUSE
                 return
             size = round(left.messages * info.average_size)
-            age = 0.0
-            if left.stored_ns is not None:
-                age = max(0.0, (time.time_ns() - left.stored_ns) / 1e9)
-            streams[name].update(lag=left.messages, lagBytes=size, lagSeconds=round(age, 3))
+            age = round(left.age or 0.0, 3)
+            streams[name].update(lag=left.messages, lagBytes=size, lagSeconds=age)

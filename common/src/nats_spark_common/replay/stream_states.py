@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from ..errors import (
     DataLossError,
@@ -147,12 +148,11 @@ class StreamStates(AbstractContextManager["StreamStates"]):
     ) -> StreamRange:
         """Return a range of the stream, with the way to read it. Raises as `way.choose`."""
         version = self._control.server_version
-        chosen = way.choose(self._settings, info, filters, version)
-        here = last - first >= way.FILTERED_FROM and self._takes_most(info, filters)
-        if here:
-            chosen = way.choose(self._settings, info, (), version)
-        size = info.average_size
-        return StreamRange(info.name, info.created, first, last, filters, *chosen, size, here)
+        found = way.plan_range(self._settings, info, first, last, filters, version)
+        if last - first < way.FILTERED_FROM or not self._takes_most(info, filters):
+            return found
+        whole = way.plan_range(self._settings, info, first, last, (), version)
+        return replace(whole, filters=filters, filters_here=True)
 
     def _takes_most(self, info: StreamInfo, filters: tuple[str, ...]) -> bool:
         """Return whether the filters match so much that reading everything is cheaper."""
