@@ -76,7 +76,9 @@ def test_a_server_that_restarts_in_the_midst_of_a_task(
                 server.restart()
 
         rows = numbered(stream, 60_000, size=200)
-        write_batches(options(server.url, sink_mode=mode), interrupted(rows, fault))
+        written = write_batches(options(server.url, sink_mode=mode), interrupted(rows, fault))
+        assert (written.counts.messages, written.counts.bytes) == (60_000, 60_000 * 200)
+        assert written.counts.retries > 0
         admin = Admin(server.url)
         check(admin, stream, rows, mode)
         admin.close()

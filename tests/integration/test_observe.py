@@ -22,9 +22,11 @@ from pyspark.sql.streaming.listener import StreamingQueryListener
 
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.observe import OpenTelemetryListener, PrometheusListener
+from nats_spark_common.sink.counts import Counts, read_counts
 
 from .._support import consuming
 from .._support.admin import Admin, wait_until
+from .._support.options import named
 from .._support.queries import balanced, frame
 from .._support.tables import Table
 
@@ -83,6 +85,42 @@ def test_prometheus_scrapes_the_lag_of_a_running_query(
         assert ("nats_spark_lag_messages", filled) not in found
         assert found["nats_spark_query_failures_total", ""] == 0
     listener.server.shutdown()
+
+
+@pytest.mark.parametrize("each_batch", [False, True])
+def test_what_the_sink_writes_is_counted(
+    spark: SparkSession,
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    filled: str,
+    table: Table,
+    each_batch: bool,
+) -> None:
+    target = f"{filled}-copy"
+    admin.create_stream(target)
+    written = named(url=nats_server.url, sink_subject=f"{target}.a")
+    source = frame(spark, nats_server.url, filled, max_messages_per_trigger="60")
+    source = source.select("content")
+    if each_batch:
+        writer = source.writeStream.foreachBatch(
+            lambda rows, _: rows.write.format("nats-v2").options(**written).mode("append").save()
+        )
+    else:
+        writer = source.writeStream.format("nats-v2").options(**written)
+    writer = writer.option("checkpointLocation", str(table.checkpoint))
+    listener = PrometheusListener(registry=(registry := CollectorRegistry()))
+    with listening(spark, listener):
+        query = writer.queryName("copying").trigger(availableNow=True).start()
+        query.awaitTermination()
+        wait_until(lambda: not any(each.active for each in listener.states()))
+    sizes = sum(len(each.payload) for each in admin.read_all(target))
+
+    def value(name: str) -> float | None:
+        return registry.get_sample_value(f"nats_spark_{name}_total", {"query": "copying"})
+
+    assert [value("sink_messages"), value("sink_bytes")] == [100, sizes]
+    assert value("sink_retries") == 0
+    assert read_counts(str(query.runId)) == Counts(), "they are forgotten with the run"
 
 
 def test_the_lag_of_a_limited_batch_is_what_is_left(

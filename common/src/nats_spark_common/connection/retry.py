@@ -34,6 +34,8 @@ _retried: ContextVar[tuple[type[NatsSparkError], ...]] = ContextVar("_retried", 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
+_count = 0
+
 
 #: Attempts with a short timeout, and its minimum in seconds. Together they last the ten seconds
 #: that a cluster may need to detect a leader that hangs and to elect another.
@@ -73,12 +75,21 @@ class AdaptiveTimeout:
         self._unanswered += 1
 
 
+def retries() -> int:
+    """Return how often this process has retried."""
+    return _count
+
+
 def pause(attempt: int, since: float | None = None) -> float:
     """Return the seconds to wait after failure number ``attempt`` (from 0): doubling, up to five.
+
+    Each call counts as a retry, see `retries`.
 
     Args:
         since: start of the attempt, of `time.monotonic`; its duration counts as part of the pause.
     """
+    global _count
+    _count += 1
     wanted = float(min(_FIRST_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
     return wanted if since is None else max(0.0, wanted - (time.monotonic() - since))
 

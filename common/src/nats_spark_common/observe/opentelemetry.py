@@ -18,6 +18,9 @@ _SYSTEM = {"messaging.system": "nats"}
 _COUNTERS: tuple[tuple[str, str, str, Callable[[QueryState], int]], ...] = (
     ("messaging.client.consumed.messages", "{message}", "Rows read.", lambda q: q.rows),
     ("nats_spark.output.rows", "{row}", "Rows that the sink reports.", lambda q: q.written),
+    ("messaging.client.sent.messages", "{message}", "Published.", lambda q: q.sink.messages),
+    ("nats_spark.sink.size", "By", "Size of their payloads.", lambda q: q.sink.bytes),
+    ("nats_spark.sink.retries", "{retry}", "Retries of tasks.", lambda q: q.sink.retries),
     ("nats_spark.query.failures", "{failure}", "Failed runs.", lambda q: q.failures),
     ("nats_spark.data_loss.events", "{event}", "Data-loss events.", lambda q: q.losses),
 )

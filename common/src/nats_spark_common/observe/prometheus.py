@@ -60,6 +60,9 @@ def _query_metrics(states: Sequence[QueryState]) -> list[Metric]:
     failures = _counter("query_failures", "Runs of the query that have failed.", ["query"])
     rows = _counter("input_rows", "Rows that the query has read.", ["query"])
     written = _counter("output_rows", "Rows that the sink reports as written.", ["query"])
+    messages = _counter("sink_messages", "Messages that the NATS sink has published.", ["query"])
+    size = _counter("sink_bytes", "Size of their payloads.", ["query"])
+    retries = _counter("sink_retries", "Retries of the NATS sink's tasks.", ["query"])
     losses = _counter("data_loss_events", "Data-loss events of the query's streams.", ["query"])
     seen = _gauge(
         "last_seen_timestamp_seconds",
@@ -71,9 +74,12 @@ def _query_metrics(states: Sequence[QueryState]) -> list[Metric]:
         failures.add_metric([each.query], each.failures)
         rows.add_metric([each.query], each.rows)
         written.add_metric([each.query], each.written)
+        messages.add_metric([each.query], each.sink.messages)
+        size.add_metric([each.query], each.sink.bytes)
+        retries.add_metric([each.query], each.sink.retries)
         losses.add_metric([each.query], each.losses)
         seen.add_metric([each.query], each.seen)
-    return [active, failures, rows, written, losses, seen]
+    return [active, failures, rows, written, messages, size, retries, losses, seen]
 
 
 def _batch_metrics(batches: Sequence[_Batch]) -> list[Metric]:

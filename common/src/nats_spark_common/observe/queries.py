@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
@@ -16,6 +16,7 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
 )
 
+from ..sink.counts import Counts, read_counts, start_counting, stop_counting
 from .measures import QueryMeasures, measures
 
 #: Ended queries that are kept: an application may start one after the other.
@@ -31,6 +32,7 @@ class QueryState:
         active: whether it is running.
         failures: how many of its runs have failed.
         rows, written: rows read and written since the listener was added.
+        sink: what the NATS sink has published since the listener was added.
         losses: data-loss events since the listener was added.
         last: the last batch, None before the first.
         seen: when the query last made progress or was idle, in seconds since the epoch.
@@ -41,6 +43,7 @@ class QueryState:
     failures: int = 0
     rows: int = 0
     written: int = 0
+    sink: Counts = field(default_factory=Counts)
     losses: int = 0
     last: QueryMeasures | None = None
     seen: float = 0.0
@@ -58,6 +61,7 @@ class Queries(StreamingQueryListener):
         self._lock = threading.Lock()
         self._states: dict[str, QueryState] = {}
         self._names: dict[str, str] = {}  # by id
+        self._counted: dict[str, Counts] = {}  # of the sink, by run
 
     def states(self) -> list[QueryState]:
         """Return the queries."""
@@ -74,6 +78,7 @@ class Queries(StreamingQueryListener):
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         name = event.name or str(event.id)
+        start_counting(str(event.runId))
         with self._lock:
             self._names[str(event.id)] = name
             known = self._states.pop(name, None) or QueryState(name)
@@ -82,13 +87,18 @@ class Queries(StreamingQueryListener):
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         progress = json.loads(event.progress.json)
         found = measures(progress)
+        start_counting(found.run)  # it may have started before the listener was added
+        counts = read_counts(found.run)
         with self._lock:
             self._names[str(progress["id"])] = found.query  # it may have started before
             known = self._states.get(found.query) or QueryState(found.query)
             before = known.last
             earlier = before.losses if before is not None and before.run == found.run else 0
+            published = counts - self._counted.get(found.run, Counts())
+            self._counted[found.run] = counts
             self._states[found.query] = replace(
                 known,
+                sink=known.sink + published,
                 rows=known.rows + found.input_rows,
                 written=known.written + (found.written_rows or 0),
                 losses=known.losses + max(0, found.losses - earlier),
@@ -103,7 +113,9 @@ class Queries(StreamingQueryListener):
                 self._states[known.query] = replace(known, seen=self._clock())
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+        stop_counting(str(event.runId))
         with self._lock:
+            self._counted.pop(str(event.runId), None)
             known = self._states.get(self._names.pop(str(event.id), ""))
             if known is None:
                 return

@@ -9,5 +9,6 @@ in a task, `in_flight` holds the unacknowledged rows, and `targets` finds the st
 
 `task_record` and `stored_rows` make writes exactly-once, with `task_id`, `kv_bucket` and
 `server_processes`. `atomic_batch` makes them all-or-nothing. `ensure_stream` creates the stream.
-`arrays` converts Arrow columns to NumPy.
+`arrays` converts Arrow columns to NumPy, and `counts` tells the listeners of `observe` what was
+written.
 """

@@ -107,6 +107,7 @@ class RowMaker:
 
     Attributes:
         count: number of rows so far.
+        bytes: size of their payloads.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class RowMaker:
         self._stream = stream
         self._warned_of_ids = False
         self.count = 0
+        self.bytes = 0
 
     def rows(self, batch: pa.RecordBatch) -> Rows:
         """Return the batch's messages.
@@ -146,6 +148,7 @@ class RowMaker:
         payloads = batch.column(columns.payload).cast(pa.binary())
         payloads = compress(pc.fill_null(payloads, b""), self._compression)
         self.count += count
+        self.bytes += pc.sum(pc.binary_length(payloads)).as_py() or 0
         return Rows(numbers, subjects, blocks, payloads, ids)
 
     def _warn_about_copied_ids(self, headers: pa.MapArray | None) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import pyarrow as pa
 from pyspark import TaskContext
@@ -15,11 +17,13 @@ from pyspark.sql.datasource import (
     WriterCommitMessage,
 )
 
+from ..connection.retry import retries
 from ..errors import NatsSparkError, PublishError
 from ..options.settings import NatsSettings
 from .atomic_batch import publish_atomically, require_within_limit
 from .best_effort import BestEffort
 from .columns import MessageColumns
+from .counts import Counts, add_counts
 from .publisher import Publisher
 from .rows import RowMaker, Rows, concat_rows
 from .targets import StreamMasks, Targets
@@ -34,14 +38,16 @@ class Written(WriterCommitMessage):
     """The result of a task, for the driver.
 
     Attributes:
-        rows: number of rows that the task received.
+        counts: what the task has published.
         query: the query of the task's record.
         revision: revision of the task's record; 0 if it has none.
+        run: the run of the streaming query; empty if there is none.
     """
 
-    rows: int
+    counts: Counts
     query: str = ""
     revision: int = 0
+    run: str = ""
 
 
 class StreamWriter(DataSourceStreamArrowWriter):
@@ -58,10 +64,11 @@ class StreamWriter(DataSourceStreamArrowWriter):
         assert query, "Spark sets the query id for its tasks"
         assert batch, "Spark sets the batch id for its tasks"
         task = TaskId(query, batch, context.partitionId())
-        return write_task(self.settings, self.columns, task, iterator)
+        return _with_run(write_task(self.settings, self.columns, task, iterator))
 
     def commit(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
         """Delete the records of earlier batches, which Spark will not run again."""
+        _count(messages)
         recorded = [each for each in messages if isinstance(each, Written) and each.revision]
         if recorded:
             first = min(each.revision for each in recorded)
@@ -81,9 +88,10 @@ class BatchWriter(DataSourceArrowWriter):
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         task = TaskId(self._write_id, "0", _context().partitionId())
-        return write_task(self.settings, self.columns, task, iterator)
+        return _with_run(write_task(self.settings, self.columns, task, iterator))
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
+        _count(messages)
         self._end()
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
@@ -107,6 +115,7 @@ def write_task(
         FencedError, ReplayError: exactly-once, as `TaskRecord.admit`.
         AuthError, ConnectError, TimeoutExpiredError, JetStreamUnavailableError: as named.
     """
+    retries_before = retries()
     exact = settings.sink_mode == "exactly-once"
     maker = RowMaker(
         columns,
@@ -120,14 +129,15 @@ def write_task(
             for batch in batches:
                 sender.publish(maker.rows(batch))
             sender.finish()
-        return Written(maker.count)
+        return Written(Counts(maker.count, maker.bytes, retries() - retries_before))
     targets = Targets(settings)
     record = None
     if exact:
         record = TaskRecord(settings, task, targets, user_ids=columns.msg_id is not None)
     write = _write_atomically if settings.sink_atomic else _write_pipelined
     write(settings, maker, targets, record, batches)
-    return Written(maker.count, task.query, record.revision if record else 0)
+    counts = Counts(maker.count, maker.bytes, retries() - retries_before)
+    return Written(counts, task.query, record.revision if record else 0)
 
 
 def _write_pipelined(
@@ -191,6 +201,21 @@ class _FastCheck:
 
 def _allow_fast(parts: StreamMasks) -> bool:
     return len(parts) == 1 and parts[0][0].allow_batched
+
+
+def _with_run(written: Written) -> Written:
+    """Name the run of the streaming query, also in a batch write of its ``foreachBatch``."""
+    context = _context()
+    if context.getLocalProperty("sql.streaming.queryId"):
+        written.run = context.getLocalProperty("spark.jobGroup.id") or ""
+    return written
+
+
+def _count(messages: Sequence[WriterCommitMessage | None]) -> None:
+    """Add the counts of committed tasks to those of their run."""
+    written = [each for each in messages if isinstance(each, Written)]
+    if written and written[0].run:
+        add_counts(written[0].run, reduce(add, (each.counts for each in written)))
 
 
 def _delete_records(settings: NatsSettings, query: str, before: int | None = None) -> None:
