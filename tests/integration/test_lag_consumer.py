@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -13,6 +14,7 @@ from nats_spark_common.replay import lag_consumer
 
 from .._support import consuming, numbered
 from .._support.admin import Admin, wait_until
+from .._support.nats_cli import nats_cli
 from .._support.options import options
 from .._support.queries import frame
 from .._support.reading import ALWAYS, Driver, batch
@@ -71,6 +73,23 @@ def test_a_whole_query_ends_without_lag(
         assert len(table.seqs(spark)) == count
         admin.fill(stream, 50)
         assert pending(admin, stream) == 50
+
+
+def test_the_command_of_nats_reports_the_lag(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
+) -> None:
+    nats = nats_cli(nats_server.url, tmp_path)
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with start(nats_server.url, stream, max_messages_per_trigger="4") as driver:
+        position, _ = batch(driver, driver.initial())
+        batch(driver, position)
+        wait_until(lambda: pending(admin, stream) == 6)
+    report = [line.strip("│").split("│") for line in nats("consumer", "report", stream).split("\n")]
+    (titles,) = [[cell.strip() for cell in line] for line in report if "Unprocessed" in str(line)]
+    (values,) = [[cell.strip() for cell in line] for line in report if NAME in str(line)]
+    found = dict(zip(titles, values, strict=True))
+    assert (found["Ack Pending"], found["Unprocessed"].split()[0]) == ("0", "6")
 
 
 def test_every_partition_has_its_consumer(

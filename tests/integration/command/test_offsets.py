@@ -19,46 +19,10 @@ from ..._support import consuming, numbered
 from ..._support.admin import Admin, wait_until
 from ..._support.queries import balanced, frame, partitioned
 from ..._support.tables import Table
-from .conftest import Command
+from .conftest import Command, Stopped
 
 AsJson = Callable[..., Any]
 NO_WAIT = ["--settle", "0"]
-
-
-class Stopped:
-    """A stopped query that has read 100 messages of a stream, and its rows by run."""
-
-    def __init__(self, spark: SparkSession, url: str, stream: str, folder: Path) -> None:
-        self.spark, self.url, self.stream = spark, url, stream
-        self.folder = folder / "checkpoint"
-        self.checkpoint = str(self.folder)
-
-    def run(self, **options: str) -> list[list[int]]:
-        """Run to the end of the stream; return the sequences of each batch."""
-        found: list[list[int]] = []
-
-        def collect(batch: DataFrame, _: int) -> None:
-            found.append([row.streamSeq for row in batch.select("streamSeq").collect()])
-
-        source = frame(self.spark, self.url, self.stream, **options)
-        writer = source.writeStream.foreachBatch(collect).trigger(availableNow=True)
-        writer.option("checkpointLocation", self.checkpoint).start().awaitTermination()
-        return found
-
-    def files(self) -> dict[str, str]:
-        paths = [path for path in self.folder.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.folder)): path.read_text("latin-1") for path in paths}
-
-
-@pytest.fixture
-def stopped(
-    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, tmp_path: Path
-) -> Stopped:
-    admin.create_stream(stream)
-    admin.fill(stream, 100)
-    query = Stopped(spark, nats_server.url, stream, tmp_path)
-    assert query.run() == [list(range(1, 101))]
-    return query
 
 
 @pytest.mark.parametrize(
