@@ -35,8 +35,8 @@ class Stored:
 class Admin:
     """nats-py, synchronously."""
 
-    def __init__(self, url: str, **connect: Any) -> None:
-        self.url = url
+    def __init__(self, url: str | list[str], **connect: Any) -> None:
+        self.url = url if isinstance(url, str) else url[0]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
