@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
 
+from nats_spark_common import embedded
 from nats_spark_common.embedded import EmbeddedServer
 
 from ._support import old_server
@@ -19,7 +20,12 @@ from ._support.spark import local_spark
 from ._support.tables import Table
 
 NEW = "nats-2.15"
+#: A nats-server that takes the place of the current one, for `scripts/test-matrix`.
+NAMED = os.environ.get("NATS_SPARK_SERVER")
 OLD = f"nats-{old_server.VERSION}"
+
+if NAMED:
+    embedded.find_binary = lambda: Path(NAMED)
 
 # How long an example takes is the machine's affair, and no test's.
 settings.register_profile("without deadlines", deadline=None)
