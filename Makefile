@@ -11,7 +11,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit test-lowest lint format bench bench-write bench-ways bench-latency bench-kafka bench-scale bench-all bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-lowest test-matrix chaos chaos-proof lint format bench bench-write bench-ways bench-latency bench-kafka bench-scale bench-all bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,15 @@ test-lowest: java ## tests with the lowest versions that the packages allow
 		tests/integration/test_batch.py tests/integration/test_connections.py \
 		tests/integration/test_credentials.py tests/integration/test_tls.py \
 		tests/integration/test_balanced_query.py $(ARGS)
+
+test-matrix: $(STAMP) java ## core tests over versions of Spark, nats-server and Python (ARGS="server-2.10.26")
+	@scripts/test-matrix $(ARGS)
+
+chaos: $(STAMP) $(QUICK_SPARK) java ## random faults on a cluster, for ten minutes (CHAOS_SECONDS, CHAOS_SEED, CHAOS_SCENARIO)
+	@$(PYTHON) -m tests.chaos
+
+chaos-proof: $(STAMP) $(QUICK_SPARK) java ## plant six bugs in a copy: chaos must find each
+	@$(PYTHON) -m tests.chaos.planted
 
 lint: $(STAMP) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .

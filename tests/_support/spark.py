@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyspark
@@ -28,7 +29,10 @@ def spark_home() -> Path:
 
 
 def local_spark(
-    folder: Path, master: str = "local[2]", jvm_options: str = JVM_OPTIONS
+    folder: Path,
+    master: str = "local[2]",
+    jvm_options: str = JVM_OPTIONS,
+    configuration: Mapping[str, str] | None = None,
 ) -> SparkSession:
     """A session whose workers run this Python; also started by processes that are to be killed."""
     # Spark looks for it with an unquoted `command -v`, which takes no path with a space in it.
@@ -36,9 +40,11 @@ def local_spark(
     os.environ["PATH"] = os.pathsep.join([folder_of_python, os.environ.get("PATH", os.defpath)])
     os.environ["PYSPARK_PYTHON"] = python
     os.environ["SPARK_HOME"] = str(spark_home())
+    builder = SparkSession.builder.master(master)
+    for name, value in (configuration or {}).items():
+        builder = builder.config(name, value)
     session = (
-        SparkSession.builder.master(master)
-        .appName("nats-spark tests")
+        builder.appName("nats-spark tests")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.local.dir", str(folder))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import time
 
+from . import record
 from .plan import Plan, plan, shrink
 from .rounds import Result, run
 from .scenarios import SCENARIOS
@@ -15,7 +17,8 @@ _USAGE = """\
 CHAOS_SECONDS    how long rounds are started (600)
 CHAOS_SEED       the seed of the first round; it alone is run if CHAOS_SECONDS is not given
 CHAOS_SCENARIO   names of scenarios, separated by commas: {names}
-CHAOS_SHRINK     how many rounds may be run to find fewer faults that fail (6)\
+CHAOS_SHRINK     how many rounds may be run to find fewer faults that fail (6)
+CHAOS_RECORD     1 to write the result into RELIABILITY.md\
 """
 
 #: How long the faults of a round happen, in seconds. Its start and its end take as long.
@@ -29,19 +32,29 @@ def main() -> int:
     except ValueError as error:
         print(error, _USAGE.format(names=", ".join(SCENARIOS)), sep="\n\n", file=sys.stderr)
         return 2
-    begun, rounds = time.monotonic(), 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
+    begun, first = time.monotonic(), seed
+    rounds: list[tuple[Plan, Result]] = []
     chance = random.Random(seed)
     while not rounds or time.monotonic() - begun < seconds:
         found = plan(seed, names, _FAULT_SECONDS)
-        print(f"round {rounds + 1}: CHAOS_SEED={seed} {', '.join(found.scenarios)}", flush=True)
+        print(
+            f"round {len(rounds) + 1}: CHAOS_SEED={seed} {', '.join(found.scenarios)}", flush=True
+        )
         result = run(found, _tell)
         _report(result)
+        rounds.append((found, result))
         if result.problems:
-            _shrink(found, attempts)
-            return 1
-        rounds, seed = rounds + 1, chance.randrange(1 << 32)
-    print(f"{rounds} rounds, each as promised")
-    return 0
+            break
+        seed = chance.randrange(1 << 32)
+    text = record.table(first, rounds)
+    if os.environ.get("CHAOS_RECORD"):
+        record.write(text)
+    print(text)
+    failed = [plan for plan, result in rounds if result.problems]
+    for each in failed:
+        _shrink(each, attempts)
+    return 1 if failed else 0
 
 
 def _arguments() -> tuple[int, float, list[str], int]:

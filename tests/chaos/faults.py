@@ -21,8 +21,9 @@ from .scenarios import SCENARIOS
 from .world import World
 
 Undo = Callable[[], None]
-#: Bytes per second of a slow link.
+#: Bytes per second of a slow link, and of one that carries less than is published.
 _SLOW = 200_000
+_LAGGING = 40_000
 #: How long a driver may need to commit a batch again.
 _RESTART_SECONDS = 60.0
 
@@ -119,6 +120,16 @@ class Faults:
     def _isolate_server(self, choice: int) -> Undo:
         return self._each(self._world.links_of(choice % len(self._world.servers)), Link.stall)
 
+    def _cut_off_replica(self, choice: int) -> Undo:
+        """Separate a server from the others, but not from clients: its replicas lag."""
+        routes = self._world.routes_of(choice % len(self._world.servers))
+        return self._each(routes, Link.stall)
+
+    def _lag_replica(self, choice: int) -> Undo:
+        """Slow what a server is told by the others."""
+        routes = self._world.routes_of(choice % len(self._world.servers))
+        return self._each(routes, lambda link: link.slow(_LAGGING))
+
     def _fill_disk(self, choice: int) -> Undo:
         """Fill a server's disk: it stops JetStream, and is restarted when there is room."""
         number = choice % len(self._world.servers)
@@ -161,7 +172,16 @@ class Faults:
         return self._each(self._chosen(choice), Link.cut_mid_frame)
 
     def _stall_links(self, choice: int) -> Undo:
-        return self._each(self._chosen(choice), Link.stall)
+        """Lose what connections carry, and reset them in the end."""
+        links = self._chosen(choice)
+        heal = self._each(links, Link.stall)
+
+        def reset() -> None:
+            for link in links:
+                self._world.network.tell(link.cut)
+            heal()
+
+        return reset
 
     def _slow_links(self, choice: int) -> Undo:
         return self._each(self._chosen(choice), lambda link: link.slow(_SLOW))

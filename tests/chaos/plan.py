@@ -19,6 +19,8 @@ LANES: dict[str, tuple[str, ...]] = {
         "step-down",
         "meta-step-down",
         "isolate-server",
+        "cut-off-replica",
+        "lag-replica",
         "fill-disk",
         "remove-consumers",
         "remove-old-messages",

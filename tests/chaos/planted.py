@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -38,13 +39,20 @@ class Bug:
     plan: Plan
 
 
+#: All links, and each server in turn.
+_CHOICES = (0, 1, 2)
+
+
 def _faults(lane: str, kind: str, times: int, after: float, lasts: float) -> tuple[Fault, ...]:
-    return tuple(Fault(lane, kind, after, lasts, 3 * i) for i in range(times))
+    return tuple(Fault(lane, kind, after, lasts, _CHOICES[i % 3]) for i in range(times))
 
 
 _KILLS = _faults("spark", "kill-driver", 3, after=4.0, lasts=0.1)
-_CUTS = _faults("network", "cut-links", 15, after=0.7, lasts=0.1)
 _STALLS = _faults("network", "stall-links", 4, after=2.0, lasts=6.0)
+_LAGS = _faults("servers", "lag-replica", 5, after=1.0, lasts=8.0)
+#: Slow links keep rows in flight; the rest is lost with their server.
+_SLOW = tuple(Fault("network", "slow-links", 0.5, 12.0, 0) for _ in range(3))
+_RESTARTS = _faults("servers", "restart-server", 9, after=3.0, lasts=0.5)
 
 BUGS = (
     Bug(
@@ -52,7 +60,7 @@ BUGS = (
         "nats_spark_common/reading/range_reader.py",
         "following = self._next_stored(link)",
         "following = None",
-        Plan(7, ("v2",), _faults("servers", "isolate-server", 4, after=2.0, lasts=5.0)),
+        Plan(1, ("v2",), _LAGS),
     ),
     Bug(
         "a read continues after the message that was not answered",
@@ -66,14 +74,14 @@ BUGS = (
         "nats_spark_common/sink/publisher.py",
         "resent = self._not_stored(chunks, look_up=bool(chunks))",
         "resent: list = []",
-        Plan(3, ("at-least-once",), _CUTS),
+        Plan(3, ("at-least-once",), _SLOW + _RESTARTS),
     ),
     Bug(
         "a retry does not look which rows are stored",
         "nats_spark_common/sink/task_record.py",
-        "return self._finder.without_stored(rows, self._targets.of(rows.subjects), stored)",
-        "return rows",
-        Plan(4, ("exactly-once",), _KILLS),
+        "takes_over = True",
+        "takes_over = False",
+        Plan(4, ("exactly-once",), _SLOW + _KILLS),
     ),
     Bug(
         "a batch begins with the last message of the one before",
@@ -94,6 +102,7 @@ BUGS = (
 
 def main() -> int:
     """Return the exit code: 1 if a bug was not found."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     wanted = sys.argv[1:]
     chosen = [each for i, each in enumerate(BUGS) if not wanted or str(i + 1) in wanted]
     missed = [each.name for each in chosen if not _is_found(each)]

@@ -67,8 +67,11 @@ class World:
 
     def links_of(self, server: int) -> list[Link]:
         """Return all links of a server."""
-        routes = [link for ends, link in self.routes.items() if server in ends]
-        return [self.clients[server], *routes]
+        return [self.clients[server], *self.routes_of(server)]
+
+    def routes_of(self, server: int) -> list[Link]:
+        """Return the links between a server and the others."""
+        return [link for ends, link in self.routes.items() if server in ends]
 
     def heal(self) -> None:
         """Heal all links."""
