@@ -177,3 +177,23 @@ def test_it_writes_like_every_flavor(
     assert [(each.subject, each.payload) for each in admin.read_all(stream)] == [
         (f"{stream}.a", b"one")
     ]
+
+
+def test_a_damaged_checkpoint_does_not_lose_rows_silently(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, table: Table
+) -> None:
+    """The file sink has already written the number of the batch that would follow."""
+    admin.create_stream(stream, retention="workqueue")
+    frame = source(spark, nats_server.url, stream, reset_on_start="true")
+    for count in (200, 50):
+        admin.fill(stream, count)
+        table.run(frame)
+    for log in ("offsets", "commits"):
+        last = max(int(each.name) for each in (table.checkpoint / log).glob("[0-9]*"))
+        (table.checkpoint / log / str(last)).unlink()
+        (table.checkpoint / log / f".{last}.crc").unlink()
+    admin.fill(stream, 50)
+    words = "acknowledged up to sequence 250, but this checkpoint only up to 200"
+    with pytest.raises(StreamingQueryException, match=words):
+        table.run(frame)
+    assert admin.info(stream).state.messages == 50

@@ -15,7 +15,7 @@ from nats_spark_common.errors import (
     ServerError,
     StreamNotFoundError,
 )
-from nats_spark_common.jetstream.api import RESET_VERSION, StreamInfo
+from nats_spark_common.jetstream.api import RESET_VERSION, StreamInfo, is_no_message
 from nats_spark_common.jetstream.control import Control
 from nats_spark_common.jetstream.create_stream import create_stream, stream_config
 from nats_spark_common.options.positions import check_start
@@ -157,6 +157,24 @@ class DurableConsumer(AbstractContextManager["DurableConsumer"]):
         if stream is not None:
             check_usable(info, self._settings, stream)
         return info
+
+    def stores(self, info: ConsumerInfo, first: int, last: int) -> bool:
+        """Return whether the stream has messages of ``first`` to ``last`` that match the filters.
+
+        Args:
+            info: the consumer, with its filters.
+        """
+        for each in info.filters or (">",):
+            request = {"seq": first, "next_by_subj": each}
+            try:
+                found = self._control.api(f"STREAM.MSG.GET.{self.stream}", request)
+            except ServerError as error:
+                if not is_no_message(error):
+                    raise
+                continue
+            if int(found["message"]["seq"]) <= last:
+                return True
+        return False
 
     def update(self, stream: StreamInfo) -> bool:
         """With ``nats.consumer.update``, change the consumer as the options that are set say.

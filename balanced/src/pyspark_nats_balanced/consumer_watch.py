@@ -23,6 +23,7 @@ from .consumer import DurableConsumer
 from .consumer_info import ConsumerInfo
 from .deliveries import Deliveries
 from .offset import Offset
+from .unknown_acks import UnknownAcks, last_known, unknown_acks
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,12 @@ class ConsumerWatch:
         elif position.batch and info.created != position.consumer_created:
             self._report_gone("was deleted and recreated", _last_seq(position))
         elif position.batch:
-            self._report_unknown_acks(position, info)
+            self._report_unknown_acks(position, info, stream)
+        elif info.ack_floor_consumer_seq:
+            text = error_texts.acks_before_first_batch(
+                consumer.stream, consumer.name, info.ack_floor
+            )
+            _log.warning("%s", text)
         if info.max_deliver:
             text = error_texts.limited_deliveries(consumer.stream, consumer.name, info.max_deliver)
             _log.warning("%s", text)
@@ -110,6 +116,18 @@ class ConsumerWatch:
             self._pulled = 0
         self._info, self.delivered = info, info.delivered
         return info
+
+    def redeliver_unacknowledged(self) -> None:
+        """Have messages that an earlier run has pulled and not logged redelivered at once.
+
+        If there are none, consumer sequences continue, and the next start can compare them with the
+        checkpoint. Raises as `refresh` does.
+        """
+        info = self.refresh()
+        if info.ack_pending or info.ack_floor_consumer_seq < info.delivered_consumer_seq:
+            self.reset_consumer()
+        else:
+            self._pulled = info.delivered_consumer_seq
 
     def reset_consumer(self) -> None:
         """Have all unacknowledged messages redelivered at once; consumer sequences restart at 1."""
@@ -165,22 +183,25 @@ class ConsumerWatch:
         message = error_texts.consumer_gone(consumer.stream, consumer.name, how, last)
         report_loss(self._settings, message, ConsumerNotFoundError)
 
-    def _report_unknown_acks(self, position: Offset, info: ConsumerInfo) -> None:
+    def _report_unknown_acks(
+        self, position: Offset, info: ConsumerInfo, stream: StreamInfo
+    ) -> None:
         """Report messages that are acknowledged on the server and unknown to the checkpoint.
 
-        A checkpoint that has lost its last batch runs a different batch under the same number. A
-        file sink skips it, because it has already written that number. Other members of the
-        consumer acknowledge messages as well, so this is an error only for a query that owns it.
+        Other members of the consumer acknowledge messages as well, so this is an error only for a
+        query that owns it. Without acks, the floor includes messages that were pulled and not
+        logged.
         """
-        known = int(position.deliveries.consumer_seqs.max(initial=0))
-        if info.ack_floor_consumer_seq <= known:
+        consumer, settings, known = self._consumer, self._settings, last_known(position)
+        stored = info.ack_floor > known and consumer.stores(info, known + 1, info.ack_floor)
+        found = unknown_acks(position, info, stored, stream.retention)
+        if found is UnknownAcks.NONE:
             return
-        consumer = self._consumer
         message = error_texts.unknown_acks(
-            consumer.stream, consumer.name, info.ack_floor, _last_seq(position)
+            consumer.stream, consumer.name, info.ack_floor, known, stored
         )
-        if self._settings.reset_on_start:
-            report_loss(self._settings, message)
+        if found is UnknownAcks.LIKELY and settings.owns_consumer and not settings.ack_none:
+            report_loss(settings, message)
         else:
             _log.warning("%s; if the consumer has other members, this is expected", message)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from nats_spark_common.options.settings import NatsSettings
 
+#: File sinks remember the batch numbers in their output folder.
+_NEW_FOLDER = "Start a new checkpoint and, with a file sink, a new output folder"
+
 
 def consumer_gone(stream: str, consumer: str, how: str, last: int) -> str:
     """Return the message about a consumer that is not the one of the query's position.
@@ -32,14 +35,30 @@ def replaced_message(stream: str, seq: int) -> str:
     )
 
 
-def unknown_acks(stream: str, consumer: str, floor: int, known: int) -> str:
-    """Return the message about acks that the checkpoint does not know."""
+def unknown_acks(stream: str, consumer: str, floor: int, known: int, stored: bool) -> str:
+    """Return the message about acks that the checkpoint does not know.
+
+    Args:
+        stored: whether some of these messages are still stored.
+    """
+    removed = "" if stored else ", and they were not removed after delivery (by a purge or limits)"
     return (
         f"consumer {consumer!r} of stream {stream!r} is acknowledged up to sequence {floor}, but "
-        f"this checkpoint only up to {known}. If no other member has acknowledged these messages, "
-        "the checkpoint has lost its last batches (files in offsets and commits), and a sink that "
-        "remembers batch numbers skips the next batches. Start a new checkpoint, or set "
-        "nats.fail.on.data.loss=false to continue with this one"
+        f"this checkpoint only up to {known}. If no other client has acknowledged these messages"
+        f"{removed}, the checkpoint has lost its last batches (files in offsets and commits), and "
+        f"a sink that remembers batch numbers skips the next batches. {_NEW_FOLDER}; or set "
+        "nats.fail.on.data.loss=false to continue with this checkpoint"
+    )
+
+
+def acks_before_first_batch(stream: str, consumer: str, floor: int) -> str:
+    """Return the warning about a first batch from a consumer that was used before."""
+    return (
+        f"consumer {consumer!r} of stream {stream!r} is acknowledged up to sequence {floor}, and "
+        "this checkpoint has no batch: the query starts after these messages. If it has "
+        "acknowledged them itself, its checkpoint has lost all batches (files in offsets and "
+        "commits), and a sink that remembers batch numbers skips the next batches: stop the "
+        f"query. {_NEW_FOLDER}"
     )
 
 

@@ -44,7 +44,7 @@ class Query:
         self._replayed = False  # whether the batch was logged by an earlier run
         self._is_full = False  # whether the batch has as many messages as it may
         # One ack for all messages must not cover any that an earlier run has pulled and not logged.
-        self._to_reset = settings.reset_on_start or settings.ack_policy == "all"
+        self._to_redeliver = settings.owns_consumer
 
     def close(self) -> None:
         """Give back messages that were pulled and not logged, and close the connections."""
@@ -89,10 +89,10 @@ class Query:
 
     def _pull(self, position: Offset, unlimited: bool) -> Offset | None:
         """Return the batch after ``position``, of messages that are pulled for it."""
-        if self._to_reset:
+        if self._to_redeliver:
             self.puller.finish_acks()
-            self._watch.reset_consumer()
-            self._to_reset = False
+            self._watch.redeliver_unacknowledged()
+            self._to_redeliver = False
         limit = self._batch_limit(unlimited)
         if not limit:
             if not self.limits.available_now:

@@ -64,7 +64,7 @@ def needed(
             found += [
                 f"{api}.CONSUMER.{call}.{stream}.{name}" for call in ("INFO", "CREATE", "RESET")
             ]
-        if flavor == "balanced" and durable and settings.reset_on_start:
+        if flavor == "balanced" and durable and settings.owns_consumer:
             found.append(f"{api}.CONSUMER.RESET.{stream}.{durable}")
         if sink and settings.sink_create_stream:
             found.append(f"{api}.STREAM.CREATE.{stream}")

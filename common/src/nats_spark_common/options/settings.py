@@ -339,6 +339,11 @@ class NatsSettings(BaseSettings):
         """Return the number of tasks per batch: ``nats.partitions``, or this machine's cores."""
         return self.partitions or os.cpu_count() or 1
 
+    @property
+    def owns_consumer(self) -> bool:
+        """Return whether the options promise that no other client uses the durable consumer."""
+        return self.reset_on_start or self.ack_policy == "all"
+
     def connection_key(self) -> str:
         """Return a hash that is equal for equal servers and user; it reveals no secret."""
         parts = []
