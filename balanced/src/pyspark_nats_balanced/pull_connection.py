@@ -30,6 +30,7 @@ from nats_spark_common.reading.deliveries import (
     PullReplies,
     PullStatus,
     decode_deliveries,
+    decode_until_error,
 )
 from nats_spark_common.rows.messages import Int64s
 
@@ -162,7 +163,11 @@ class PullConnection:
             if not parts:
                 self._timeout.answered(max(time.monotonic() - started - wait, 0.0))
                 timeout = self._settings.request_timeout
-            replies = decode_deliveries(block, pull, frozenset())
+            try:
+                replies = decode_deliveries(block, pull, frozenset())
+            except ProtocolError:
+                parts.append(decode_until_error(block, pull, frozenset())[0])
+                raise
             link.consume(replies.consumed)
             parts.append(replies)
             received += len(replies.messages)

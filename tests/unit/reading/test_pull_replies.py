@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nats_spark_common import ProtocolError
-from nats_spark_common.reading.deliveries import PullStatus, decode_deliveries
+from nats_spark_common.reading.deliveries import PullStatus, decode_deliveries, decode_until_error
 
 from ..._support.pull_replies import (
     ALL,
@@ -34,6 +34,7 @@ from ..._support.pull_replies import (
     headers_only,
     raw_of,
     regular,
+    rows,
     status,
     statuses,
 )
@@ -284,6 +285,31 @@ def test_ack_subjects_that_are_all_malformed_are_an_error(reply: bytes, count: i
 @pytest.mark.parametrize("count", [1, 5])
 def test_an_ack_subject_between_both_forms_is_an_error(count: int) -> None:
     assert_rejected(frame(b"B.0", b"$JS.ACK.1.2.3.4.5.6.7.8") * count)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"HTTP/1.1 400\r\n",
+        frame(b"B.0", MALFORMED[0]),
+        frame(b"B.0", b"$JS.ACK.\xff.Xh6tMFqF.ORDERS.spark.1.2.3.4.5"),
+        frame(b"B.0", b"$JS.ACK.ORDERS.spark.1.2.3.4.5", b"abc").replace(b"abc\r\n", b"abcd\r\n"),
+    ],
+)
+@pytest.mark.parametrize("at", range(4))
+def test_what_precedes_wrong_bytes_can_be_decoded(wrong: bytes, at: int) -> None:
+    sent = regular(3)
+    data = raw_of([*sent[:at], Sent(wrong), *sent[at:]])
+    assert_rejected(data)
+    replies, error = decode_until_error(data, PLAINLY.pull, ALL)
+    assert rows(replies) == expected(sent[:at]).rows
+    assert isinstance(error, ProtocolError)
+
+
+def test_without_wrong_bytes_there_is_no_error() -> None:
+    sent = regular(3)
+    replies, error = decode_until_error(raw_of(sent), PLAINLY.pull, ALL)
+    assert (rows(replies), error) == (expected(sent).rows, None)
 
 
 @pytest.mark.parametrize("at", range(4))

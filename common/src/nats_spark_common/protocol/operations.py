@@ -68,6 +68,14 @@ def parse(data: bytes) -> tuple[list[Event], int]:
     Raises ``ProtocolError`` if the bytes are not the NATS protocol.
     """
     events: list[Event] = []
+    return events, parse_into(events, data)
+
+
+def parse_into(events: list[Event], data: bytes) -> int:
+    """Parse as `parse` does; append the events, and return the number of bytes parsed.
+
+    If it raises ``ProtocolError``, the events before the wrong bytes were appended.
+    """
     pos = 0
     find = data.find
     size = len(data)
@@ -76,13 +84,13 @@ def parse(data: bytes) -> tuple[list[Event], int]:
         if eol < 0:
             if size - pos > MAX_CONTROL_LINE:
                 raise ProtocolError(f"no line end in {size - pos} bytes: {data[pos : pos + 64]!r}")
-            return events, pos
+            return pos
         line = data[pos:eol]
         body = eol + 2
         if line.startswith((b"MSG ", b"HMSG ")):
             msg, end = _message(data, line, body)
             if msg is None:
-                return events, pos
+                return pos
             events.append(msg)
             pos = end
             continue

@@ -32,7 +32,7 @@ import pyarrow as pa
 
 from ..errors import ProtocolError
 from ..protocol.ack_subject import ACK, AckSubject, parse_ack_subject
-from ..protocol.operations import Event, Msg, header_pairs, header_status, parse
+from ..protocol.operations import Event, Msg, header_pairs, header_status, parse_into
 from ..rows.messages import (
     TIMESTAMP_TYPE,
     Int64s,
@@ -133,12 +133,31 @@ def decode_deliveries(data: bytes, pull: Pull, fields: frozenset[str]) -> PullRe
 
 def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> PullReplies:
     """Decode as `decode_deliveries` does, one operation after the other."""
-    events, consumed = parse(data)
+    replies, error = decode_until_error(data, pull, fields)
+    if error is not None:
+        raise error
+    return replies
+
+
+def decode_until_error(
+    data: bytes, pull: Pull, fields: frozenset[str]
+) -> tuple[PullReplies, ProtocolError | None]:
+    """Decode what is before the first wrong bytes, and return the error; None without one.
+
+    The server counts messages as delivered once they are sent, whatever follows them.
+    """
+    events: list[Event] = []
     found: list[Message] = []
     acks: list[AckSubject] = []
-    size = 0
+    size = consumed = 0
+    prefix = ""
     status: PullStatus | None = None
     others: list[Event] = []
+    error: ProtocolError | None = None
+    try:
+        consumed = parse_into(events, data)
+    except ProtocolError as wrong:
+        error = wrong
     for event in events:
         if not isinstance(event, Msg):
             others.append(event)
@@ -146,8 +165,15 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Pull
         if event.sid == pull.sid and event.reply.startswith(ACK):
             ack = parse_ack_subject(event.reply)
             if ack is None:
-                raise ProtocolError(f"invalid ack subject of a message: {event.reply[:200]!r}")
+                error = ProtocolError(f"invalid ack subject of a message: {event.reply[:200]!r}")
+                break
             if ack.consumer == pull.consumer:
+                if not acks or ack.prefix != acks[-1].prefix:
+                    try:
+                        prefix = _prefix(ack)
+                    except ProtocolError as wrong:
+                        error = wrong
+                        break
                 time_ns, header = ack.time_ns, event.header
                 size += sum(map(len, (event.subject, event.reply, header, event.payload)))
                 acks.append(ack)
@@ -155,17 +181,18 @@ def decode_sequentially(data: bytes, pull: Pull, fields: frozenset[str]) -> Pull
         elif event.subject == pull.inbox and not event.reply:
             status = _status(event.header)
     numbers = np.array([ack[1:] for ack in acks], np.int64).reshape(-1, _TIME + 1)
-    return PullReplies(
+    replies = PullReplies(
         from_messages(found, fields),
         numbers[:, _CONSUMER_SEQ].copy(),
         numbers[:, _DELIVERED].copy(),
         numbers[:, _TIME].copy(),
-        _prefix(acks[-1]) if acks else "",
+        prefix,
         size,
         status,
         others,
         consumed,
     )
+    return replies, error
 
 
 def _prefix(ack: AckSubject) -> str:
