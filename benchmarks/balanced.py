@@ -177,7 +177,7 @@ def _driver_alone(url: str, count: int) -> tuple[float, float]:
         parts.append(connection.pull(min(_MESSAGES_PER_PULL, count - got), None, 1.0).deliveries)
     deliveries = Deliveries.of(parts)
     pulled = time.perf_counter()
-    send_acks(connection.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, ACK, 30.0)
+    send_acks(connection.link, f"$JS.ACK.{_STREAM}.{durable}", deliveries, ACK, 30.0, 30.0)
     acked = time.perf_counter()
     connection.close()
     _check_floor(settings, durable, count)

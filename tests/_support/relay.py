@@ -23,14 +23,19 @@ class Relay:
         self._lock = threading.Lock()
         self._open: list[threading.Event] = []
         self._all = False
+        self._reads = True
         self.accepted = 0
         self.sent = bytearray()  # by the clients
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def stall(self, *, new: bool = False) -> None:
-        """Carry nothing more over the present connections, and with ``new`` over later ones."""
+    def stall(self, *, new: bool = False, reads: bool = True) -> None:
+        """Carry nothing more over the present connections, and with ``new`` over later ones.
+
+        Without ``reads``, stalled connections are not read either, so the send buffers fill.
+        """
         with self._lock:
             self._all = new
+            self._reads = reads
             for each in self._open:
                 each.set()
 
@@ -48,27 +53,34 @@ class Relay:
                     stalled.set()
                 self._open.append(stalled)
             for ends in ((client, server, self.sent), (server, client, None)):
-                threading.Thread(target=_carry, args=(*ends, stalled), daemon=True).start()
+                threading.Thread(target=self._carry, args=(*ends, stalled), daemon=True).start()
 
-
-def _carry(
-    source: socket.socket, target: socket.socket, seen: bytearray | None, stalled: threading.Event
-) -> None:
-    try:
-        while chunk := source.recv(1 << 16):
-            if seen is not None:
-                seen += chunk
-            if not stalled.is_set():
-                target.sendall(chunk)
-    except OSError:
-        pass
-    if not stalled.is_set():
-        source.close()
-        target.close()
+    def _carry(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        seen: bytearray | None,
+        stalled: threading.Event,
+    ) -> None:
+        try:
+            while chunk := source.recv(1 << 16):
+                if not stalled.is_set():
+                    target.sendall(chunk)
+                elif not self._reads:
+                    return
+                if seen is not None:
+                    seen += chunk
+        except OSError:
+            pass
+        if not stalled.is_set():
+            source.close()
+            target.close()
 
 
 @contextmanager
-def relay(url: str) -> Iterator[Relay]:
-    """A `Relay` in front of the server at ``url``."""
+def relay(url: str, receive_buffer: int | None = None) -> Iterator[Relay]:
+    """A `Relay` in front of the server at ``url``; ``receive_buffer`` in bytes is the clients'."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        if receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         yield Relay(listener, url)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -12,10 +14,21 @@ from nats_spark_common.embedded import EmbeddedServer
 from .._support.admin import Admin, wait_until
 from .._support.consuming import consumer, durable, follow, is_settled, start
 from .._support.proxy import proxy
-from .._support.reading import batch, drain, numbers
+from .._support.reading import Driver, batch, drain, numbers
 from .._support.relay import relay
 
 COUNT = 150
+
+
+def received(other: Driver, seconds: float) -> list[int]:
+    """Return what another member of the consumer receives within ``seconds``."""
+    rows = []
+    over = threading.Event()
+    threading.Timer(seconds, over.set).start()
+    first = other.initial()
+    while not over.is_set():
+        rows += drain(other, first)
+    return numbers(rows)
 
 
 def test_heartbeats_find_another_way_when_their_connection_falls_silent(
@@ -30,19 +43,41 @@ def test_heartbeats_find_another_way_when_their_connection_falls_silent(
     ):
         end, rows = batch(driver, driver.initial())
         assert numbers(rows) == list(range(1, COUNT + 1))
-        wait_until(lambda: b"+WPI" in between.sent)  # the heartbeats have their connection
+        wait_until(lambda: between.sent.count(b"+WPI") >= COUNT)  # over a connection of their own
         between.stall()
-        others = []
-        over = threading.Event()
-        timer = threading.Timer(7.0, over.set)  # three ack waits and more
-        timer.start()
-        first = other.initial()
-        while not over.is_set():
-            others += drain(other, first)
-        assert numbers(others) == []
+        assert received(other, 7.0) == []  # three ack waits and more
         assert consumer(admin, stream).num_redelivered == 0
         told = [each for each in caplog.records if "retrying now" in each.message]
         assert told, "the silence was noticed"
+        driver.latest(end)
+    assert is_settled(admin, stream)
+
+
+def test_heartbeats_find_another_way_when_their_connection_takes_no_more_bytes(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_connection = socket.create_connection
+
+    def with_small_buffer(*arguments: Any, **more: Any) -> socket.socket:
+        made = create_connection(*arguments, **more)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
+        return made
+
+    monkeypatch.setattr(socket, "create_connection", with_small_buffer)
+    count = 15_000  # their heartbeats exceed all buffers on the way
+    admin.create_stream(stream)
+    admin.fill(stream, count)
+    short = {"msg_ack_wait_secs": "5", "pull_ahead": "false"}
+    with (
+        relay(nats_server.url, 1 << 15) as between,
+        start(between.url, stream, **short) as driver,
+        start(nats_server.url, stream) as other,
+    ):
+        end = driver.latest(driver.initial())
+        wait_until(lambda: between.sent.count(b"+WPI") >= count)
+        between.stall(reads=False)
+        assert received(other, 9.0) == []
+        assert consumer(admin, stream).num_redelivered == 0
         driver.latest(end)
     assert is_settled(admin, stream)
 

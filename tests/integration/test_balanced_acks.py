@@ -346,7 +346,7 @@ def test_acks_are_confirmed_after_the_server_has_processed_them(stream: str) -> 
         done = threading.Event()
 
         def acknowledge() -> None:
-            send_acks(connection.link, pulled.ack_prefix, pulled.deliveries, ACK, 20.0)
+            send_acks(connection.link, pulled.ack_prefix, pulled.deliveries, ACK, 20.0, 20.0)
             done.set()
 
         thread = threading.Thread(target=acknowledge)

@@ -108,7 +108,7 @@ class BatchPuller:
                 self.heartbeats.close()
                 if len(held):
                     timeout = self._settings.request_timeout
-                    send_acks(self._connection.link, prefix, held, NAK, timeout)
+                    send_acks(self._connection.link, prefix, held, NAK, timeout, timeout)
         except NatsSparkError as error:
             _log.info(
                 "-NAK of %d pulled messages failed: %s; they are redelivered after the ack wait",

@@ -153,9 +153,10 @@ class Heartbeats:
                 self._disconnect()
                 self._link = connect(self._short_timeouts(), self._other_urls)
                 self._other_urls = self._link.info.connect_urls
-            # Without a confirmation, heartbeats could be lost in a connection to a dead server.
+            # Without a confirmation, heartbeats could be lost in a connection to a dead server, and
+            # if its buffers are full, sending them waits.
             timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _MIN_TIMEOUT))
-            send_acks(self._link, prefix, held, IN_PROGRESS, timeout)
+            send_acks(self._link, prefix, held, IN_PROGRESS, timeout, timeout)
         except BaseException as error:
             if self._link is not None and isinstance(error, TimeoutExpiredError):
                 self._link.give_up()

@@ -125,7 +125,8 @@ class PullConnection:
         inbox = f"{self._inbox}.{self._pulls}"
         parts: list[PullReplies] = []
         try:
-            link.send(pub(self._subject, inbox, encode(_request(count, max_bytes, wait))))
+            request = encode(_request(count, max_bytes, wait))
+            link.send(pub(self._subject, inbox, request), self._settings.request_timeout)
             self._receive(link, inbox, count, max_bytes, wait, parts)
         except (*UNREACHED, ProtocolError) as error:
             if isinstance(error, TimeoutExpiredError):
@@ -196,7 +197,8 @@ class PullConnection:
         link = self.link
         started = time.monotonic()
         try:
-            send_acks(link, prefix, deliveries, ACK, self._timeout.seconds())
+            timeout = self._settings.request_timeout
+            send_acks(link, prefix, deliveries, ACK, self._timeout.seconds(), timeout)
         except TimeoutExpiredError:
             link.give_up()
             self._timeout.unanswered()

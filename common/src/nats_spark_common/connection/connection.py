@@ -193,8 +193,14 @@ class Connection(AbstractContextManager["Connection"]):
         """
         self._send(data, timeout)
 
-    def send_request(self, subject: str, payload: bytes, header: bytes | None = None) -> str:
-        """Send a request and return the inbox of its reply.
+    def send_request(
+        self,
+        subject: str,
+        payload: bytes,
+        header: bytes | None = None,
+        timeout: float = _SEND_SECONDS,
+    ) -> str:
+        """Send a request within ``timeout`` seconds and return the inbox of its reply.
 
         Each request has its own inbox, so that the rest of an abandoned reply is never mistaken for
         part of a later one.
@@ -204,24 +210,30 @@ class Connection(AbstractContextManager["Connection"]):
         """
         inbox = f"{self._inbox}.{self.reserve(1)}"
         if header is None:
-            self._send(pub(subject, inbox, payload))
+            self._send(pub(subject, inbox, payload), timeout)
         else:
-            self._send(hpub(subject, inbox, header, payload))
+            self._send(hpub(subject, inbox, header, payload), timeout)
         return inbox
 
     def request(
-        self, subject: str, payload: bytes, timeout: float, header: bytes | None = None
+        self,
+        subject: str,
+        payload: bytes,
+        timeout: float,
+        header: bytes | None = None,
+        send_timeout: float = _SEND_SECONDS,
     ) -> Msg:
         """Send a request and return its reply, which may be a status without payload, such as 503.
 
         Args:
             header: a whole header block, for a request that has headers.
+            send_timeout: seconds to send it.
 
         Raises:
             TimeoutExpiredError: no reply within ``timeout`` seconds.
             ConnectError: the connection was lost.
         """
-        inbox = self.send_request(subject, payload, header).encode()
+        inbox = self.send_request(subject, payload, header, send_timeout).encode()
         deadline = time.monotonic() + timeout
         while True:
             events, consumed = parse(self.arrived(deadline, subject))
@@ -299,7 +311,9 @@ class Connection(AbstractContextManager["Connection"]):
                     f"{self.server.url} does not answer a ping: it hangs, or the network is broken"
                 )
             elif self.established:
-                self._send(PING)
+                # A full send buffer must not delay the caller far beyond its deadline.
+                rest = max(deadline - time.monotonic(), QUIET)
+                self._send(PING, min(rest, _SEND_SECONDS))
                 pinged = self._pinged = True
 
     def consume(self, count: int) -> None:
