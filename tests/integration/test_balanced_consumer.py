@@ -48,6 +48,15 @@ def test_a_missing_stream_is_created_from_the_options(
     assert row["content"] == b"one"
 
 
+def test_a_missing_stream_has_file_storage_and_limits_retention_by_default(
+    server: EmbeddedServer, server_admin: Admin, stream: str
+) -> None:
+    with start(server.url, stream, stream_subjects=f"{stream}.>") as driver:
+        driver.initial()
+    config = server_admin.info(stream).config
+    assert (config.storage, config.retention) == (StorageType.FILE, RetentionPolicy.LIMITS)
+
+
 def test_more_replicas_than_servers_fail_with_the_servers_error(
     nats_server: EmbeddedServer, stream: str
 ) -> None:
@@ -92,8 +101,7 @@ def test_a_missing_consumer_is_created_from_the_options(
     assert (config.ack_policy, config.ack_wait) == (AckPolicy.EXPLICIT, 90)
     assert (config.max_ack_pending, config.headers_only) == (77, True)
     assert (config.deliver_policy, config.opt_start_seq) == (DeliverPolicy.BY_START_SEQUENCE, 5)
-    raw = server_admin.api(f"CONSUMER.INFO.{stream}.{DURABLE}")
-    assert raw["config"]["max_batch"] == 11
+    assert max_batch(server_admin, stream) == 11
 
 
 def test_four_batches_may_await_their_acks_by_default(
@@ -186,6 +194,7 @@ def test_an_existing_consumer_is_updated_if_the_options_say_so(
         "msg_ack_wait_secs": "90",
         "stream_subjects": f"{stream}.2",
         "pull_consumer_max_ack_pending": "500",
+        "pull_consumer_max_batch": "60",
     }
     source(server.url, stream, **short).schema()
     with start(server.url, stream, **short) as driver:
@@ -195,10 +204,18 @@ def test_an_existing_consumer_is_updated_if_the_options_say_so(
     config = consumer(server_admin, stream).config
     assert (config.ack_wait, config.max_ack_pending) == (90, 500)
     assert config.filter_subject == f"{stream}.2"
+    assert max_batch(server_admin, stream) == 60
     with start(server.url, stream, **{**short, "msg_ack_wait_secs": "45"}) as driver:
         assert driver.latest(position) == position  # a later start updates it as well
     config = consumer(server_admin, stream).config
     assert (config.ack_wait, config.max_ack_pending) == (45, 500)
+    assert max_batch(server_admin, stream) == 60
+
+
+def max_batch(admin: Admin, stream: str) -> int:
+    """Return the consumer's limit of a pull, which nats-py does not know."""
+    limit: int = admin.api(f"CONSUMER.INFO.{stream}.{DURABLE}")["config"]["max_batch"]
+    return limit
 
 
 @pytest.mark.parametrize(
