@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nkeys
 import pytest
 
-from nats_spark_common import AuthError, ConnectError, NatsSettings, TimeoutExpiredError
+from nats_spark_common import (
+    AuthError,
+    ConnectError,
+    MissingPermissionError,
+    NatsSettings,
+    TimeoutExpiredError,
+)
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
 
+from .._support.admin import wait_until
 from .._support.connecting import check, filled
 from .._support.credentials import make_jwt_world, new_nkey
 from .._support.reading import numbers, read_stream
@@ -105,26 +116,72 @@ def test_a_file_that_holds_no_text_is_named(tmp_path: Path, option: str) -> None
         refused(server, rf"{re.escape(str(file))} is not a text file", **{option: str(file)})
 
 
-def test_a_refused_subject_is_told_from_one_that_it_begins(tmp_path: Path) -> None:
-    deny = '["$JS.API.STREAM.INFO.AB"]'
-    config = (
+def may_not(*subjects: str) -> str:
+    """A server configuration with a user who may not publish to some subjects."""
+    return (
         "authorization { users = [ {user: ada, password: geheim, "
-        f"permissions {{ publish {{ deny: {deny} }} }} }} ] }}"
+        f"permissions {{ publish {{ deny: {json.dumps(subjects)} }} }} }} ] }}"
     )
-    with EmbeddedServer(config) as server:
-        named = {"nats.url": server.url, "nats.user": "ada", "nats.password": "geheim"}
-        timeout = {"nats.request.timeout": "500ms", "nats.retry.count": "0"}
-        with Control(NatsSettings.from_options({**named, **timeout})) as control:
-            with pytest.raises(AuthError, match=r"(?i)STREAM\.INFO\.AB"):
-                control.api("STREAM.INFO.AB")
-            os.kill(server.pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+
+
+def control_of(server: EmbeddedServer) -> Control:
+    """A connection as that user, which waits for a moment only."""
+    named = {"nats.url": server.url, "nats.user": "ada", "nats.password": "geheim"}
+    timeout = {"nats.request.timeout": "500ms", "nats.retry.count": "0"}
+    return Control(NatsSettings.from_options({**named, **timeout}))
+
+
+@contextmanager
+def stopped(server: EmbeddedServer) -> Iterator[None]:
+    """The server is silent while the block runs."""
+    os.kill(server.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("other", ["A", "ab"])
+def test_a_refused_subject_is_told_from_others(other: str) -> None:
+    with EmbeddedServer(may_not("$JS.API.STREAM.INFO.AB")) as server, control_of(server) as control:
+        with pytest.raises(MissingPermissionError, match=r"STREAM\.INFO\.AB"):
+            control.api("STREAM.INFO.AB")
+        with stopped(server), pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
+            control.api(f"STREAM.INFO.{other}")
+        assert not isinstance(caught.value, AuthError)
+
+
+def test_a_refused_subject_is_told_from_one_of_another_case_that_is_asked_at_once() -> None:
+    config = may_not("$JS.API.STREAM.INFO.ab", "$JS.API.STREAM.INFO.aB")
+    with EmbeddedServer(config) as server, control_of(server) as control:
+        calls = [(f"STREAM.INFO.{name}", None) for name in ("AB", "aB", "Ab", "ab")]
+        begun = time.monotonic()
+        with pytest.raises(MissingPermissionError, match=r"STREAM\.INFO\.aB"):
+            control.api_many(calls, existing=True)
+        assert time.monotonic() - begun < 0.5
+        assert control.api_many([calls[0], calls[2]], existing=True) == []
+
+
+def test_a_permission_that_was_granted_meanwhile_is_not_reported_as_missing() -> None:
+    refusing, granting = may_not("$JS.API.STREAM.LIST"), may_not()
+    with EmbeddedServer(refusing) as server, control_of(server) as control:
+        with pytest.raises(MissingPermissionError):
+            control.api("STREAM.LIST")
+        config = server.log_path.with_name("server.conf")
+        config.write_text(config.read_text().replace(refusing, granting))
+        os.kill(server.pid, signal.SIGHUP)
+
+        def granted() -> bool:
             try:
-                with pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
-                    control.api("STREAM.INFO.A")
-            finally:
-                os.kill(server.pid, signal.SIGCONT)
-            assert not isinstance(caught.value, AuthError)
+                return bool(control.api("STREAM.LIST"))
+            except MissingPermissionError:
+                return False
+
+        wait_until(granted)
+        with stopped(server), pytest.raises((TimeoutExpiredError, ConnectError)) as caught:
+            control.api("STREAM.LIST")
+        assert not isinstance(caught.value, AuthError)
 
 
 def test_a_permission_that_is_missing_is_named(tmp_path: Path) -> None:

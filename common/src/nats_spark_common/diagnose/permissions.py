@@ -68,9 +68,7 @@ def needed(
             found.append(f"{api}.CONSUMER.RESET.{stream}.{durable}")
         if sink and settings.sink_create_stream:
             found.append(f"{api}.STREAM.CREATE.{stream}")
-    if by_pattern:
-        found += [f"{api}.STREAM.NAMES", f"{api}.STREAM.LIST"]
-    if sink:
+    if by_pattern or sink:
         found.append(f"{api}.STREAM.NAMES")
     if sink and exactly_once:
         bucket = settings.sink_bucket

@@ -31,6 +31,7 @@ from ..errors import (
     TimeoutExpiredError,
 )
 from ..options.settings import NatsSettings
+from .violations import Violations
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -57,7 +58,7 @@ class BlockingClient:
         self._server: Server | None = None  # the last one that was reached
         self._also: tuple[str, ...] = ()
         self.info = self._reach().info
-        self._violations: list[str] = []  # errors about missing permissions
+        self._violations = Violations()
         self._outage = Outage(settings.connection_name)
 
     def start(self) -> None:
@@ -93,7 +94,10 @@ class BlockingClient:
         """
 
         async def send_all() -> list[bytes | BaseException]:
-            sent = (self._client.request(s, p, timeout=timeout) for s, p in requests)
+            sent = (
+                self._violations.watch(s, self._client.request(s, p, timeout=timeout))
+                for s, p in requests
+            )
             replies = await asyncio.gather(*sent, return_exceptions=True)
             return [r if isinstance(r, BaseException) else r.data for r in replies]
 
@@ -124,12 +128,8 @@ class BlockingClient:
                 f"no JetStream replies to {subject}: enable JetStream on the server and for this "
                 "account, or set nats.domain or nats.js.api-prefix if it is in another domain"
             ) from reply
-        named = f'"{subject.lower()}"'
-        violation = next((each for each in self._violations if named in each), None)
-        if violation:  # the server sends it on the connection, instead of a reply
-            raise MissingPermissionError(
-                f"the server reports: {violation}; grant the user this permission"
-            )
+        if isinstance(reply, MissingPermissionError):
+            raise reply
         if isinstance(reply, (TimeoutError, nats.errors.TimeoutError)):
             raise TimeoutExpiredError(
                 f"no reply to {subject} in time (nats.request.timeout="
@@ -178,8 +178,9 @@ class BlockingClient:
 
     async def _connect(self) -> Client:
         async def note(error: Exception) -> None:
+            if self._violations.report(str(error)):
+                return  # the request raises it
             if "permissions violation" in str(error).lower():
-                self._violations.append(str(error).lower())
                 _log.warning("%s: the NATS server reports: %s", settings.connection_name, error)
             else:
                 self._outage.failed(error)

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from ..connection.retry import AWAY, UNREACHED, AdaptiveTimeout, retrying
 from ..errors import (
     JetStreamUnavailableError,
+    MissingPermissionError,
     NatsSparkError,
     ServerError,
     StreamNotFoundError,
@@ -62,6 +63,7 @@ class Control(AbstractContextManager["Control"]):
         self._replied = False  # whether any request got a reply
         self._timeout = AdaptiveTimeout(settings)
         self._streams = 0  # number of streams of the account, when last listed
+        self._may_list = True  # until the server reports that the user lacks the permission
 
     def close(self) -> None:
         """Close the connection; does nothing if it is closed already."""
@@ -81,8 +83,14 @@ class Control(AbstractContextManager["Control"]):
         """
         return self.api_many([(call, request)])[0]
 
-    def api_many(self, calls: Iterable[tuple[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
-        """Send requests concurrently; return the replies in their order. Raises as `api`."""
+    def api_many(
+        self, calls: Iterable[tuple[str, dict[str, Any] | None]], *, existing: bool = False
+    ) -> list[dict[str, Any]]:
+        """Send requests concurrently; return the replies in their order. Raises as `api`.
+
+        Args:
+            existing: leave out the replies about streams that do not exist.
+        """
         wanted = list(calls)
         # Requests that change nothing may be sent twice, so they can have a short timeout.
         read_only = all(call.partition(".")[2].startswith("INFO.") for call, _ in wanted)
@@ -92,7 +100,7 @@ class Control(AbstractContextManager["Control"]):
             timeout = self._timeout.seconds() if read_only else full
             begun = time.monotonic()
             try:
-                parsed = self._request_all(wanted, timeout)
+                parsed = self._request_all(wanted, timeout, existing)
             except TimeoutExpiredError:
                 self._timeout.unanswered()
                 self._client.switch_server()
@@ -111,17 +119,24 @@ class Control(AbstractContextManager["Control"]):
         return self._request_all([(call, request)], timeout)[0]
 
     def _request_all(
-        self, calls: Iterable[tuple[str, dict[str, Any] | None]], timeout: float
+        self,
+        calls: Iterable[tuple[str, dict[str, Any] | None]],
+        timeout: float,
+        existing: bool = False,
     ) -> list[dict[str, Any]]:
         requests = [
             (f"{self._prefix}.{call}", b"" if body is None else encode(body))
             for call, body in calls
         ]
         replies = self._client.request_all(requests, timeout)
-        return [
-            parse_json(self._client.require_reply(subject, reply), subject)
-            for (subject, _), reply in zip(requests, replies, strict=True)
-        ]
+        parsed = []
+        for (subject, _), reply in zip(requests, replies, strict=True):
+            try:
+                parsed.append(parse_json(self._client.require_reply(subject, reply), subject))
+            except StreamNotFoundError:
+                if not existing:
+                    raise
+        return parsed
 
     @property
     def client(self) -> Client:
@@ -144,24 +159,30 @@ class Control(AbstractContextManager["Control"]):
     def stream_infos_json(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the same as `stream_infos`, as JSON."""
         wanted = list(names)
-        if len(wanted) >= _LIST_FROM and self._streams <= _LIST_TO * len(wanted):
-            listed = self.pages("STREAM.LIST", "streams")
-            self._streams = len(listed)
-        else:
-            try:
-                listed = self.api_many((f"STREAM.INFO.{name}", None) for name in wanted)
-            except StreamNotFoundError:
-                listed = []
-        found = {info["config"]["name"]: info for info in listed}
-        for name in wanted:
-            # A cluster's list lacks the streams of servers that did not reply in time. Only a
-            # request for the stream itself shows whether it exists.
-            if name not in found:
-                try:
-                    found[name] = self.api(f"STREAM.INFO.{name}")
-                except StreamNotFoundError:
-                    continue
+        found = {info["config"]["name"]: info for info in self._listed(len(wanted))}
+        # A cluster's list lacks the streams of servers that did not reply in time. Only a request
+        # for the stream itself shows whether it exists.
+        others = [(f"STREAM.INFO.{name}", None) for name in wanted if name not in found]
+        if others:
+            infos = self.api_many(others, existing=True)
+            found |= {info["config"]["name"]: info for info in infos}
         return {name: found[name] for name in wanted if name in found}
+
+    def _listed(self, wanted: int) -> list[dict[str, Any]]:
+        """Return all streams of the account, if that is cheaper than requests for the wanted ones.
+
+        The permission to list them is not required.
+        """
+        if not self._may_list or wanted < _LIST_FROM or self._streams > _LIST_TO * wanted:
+            return []
+        try:
+            listed = self.pages("STREAM.LIST", "streams")
+        except MissingPermissionError as error:
+            self._may_list = False
+            _log.info("%s; until then, each stream is requested by itself", error)
+            return []
+        self._streams = len(listed)
+        return listed
 
     def stream_names(self, pattern: str = "*") -> list[str]:
         """Return the sorted names of the streams that match a shell-style pattern."""
