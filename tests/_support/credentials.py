@@ -37,8 +37,15 @@ class Certificates:
         )
 
 
-def make_certificates(folder: Path, *, addresses: bool = True) -> Certificates:
-    """``addresses``: whether they are good for 127.0.0.1 as well as for their names."""
+def make_certificates(
+    folder: Path, *, addresses: bool = True, expired: str = "", servers_only: bool = False
+) -> Certificates:
+    """Make an authority, and certificates of a server and a client.
+
+    ``addresses``: whether they are good for 127.0.0.1 as well as for their names; ``expired``:
+    ``localhost`` or ``client``, whose certificate has expired; ``servers_only``: whether the
+    certificates do not allow the authentication of clients.
+    """
     ca_key, ca = _certificate("test authority", None, None, is_ca=True)
     paths = Certificates(*(folder / f"{n}.pem" for n in ("ca", "sc", "sk", "cc", "ck")))
     _save_certificate(paths.ca, ca)
@@ -46,7 +53,15 @@ def make_certificates(folder: Path, *, addresses: bool = True) -> Certificates:
         (paths.server_cert, paths.server_key, "localhost"),
         (paths.client_cert, paths.client_key, "client"),
     ):
-        key, certificate = _certificate(name, ca_key, ca, is_ca=False, addresses=addresses)
+        key, certificate = _certificate(
+            name,
+            ca_key,
+            ca,
+            is_ca=False,
+            addresses=addresses,
+            expired=name == expired,
+            servers_only=servers_only,
+        )
         _save_certificate(cert_path, certificate)
         key_path.write_bytes(
             key.private_bytes(
@@ -65,10 +80,12 @@ def _certificate(
     *,
     is_ca: bool,
     addresses: bool = True,
+    expired: bool = False,
+    servers_only: bool = False,
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) - timedelta(days=2 if expired else 0)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -91,7 +108,8 @@ def _certificate(
     if not is_ca:
         names: list[x509.GeneralName] = [x509.DNSName(name)]
         names += [x509.IPAddress(ip_address("127.0.0.1"))] if addresses else []
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        usages += [] if servers_only else [ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return key, builder.sign(issuer_key or key, hashes.SHA256())

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nats_spark_common import ConnectError, NatsSettings
+from nats_spark_common import AuthError, ConnectError, NatsSettings
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
+from nats_spark_common.options import java_variables
 
 from .._support.admin import wait_until
 from .._support.cluster import free_ports
@@ -102,8 +107,161 @@ def test_tls_with_a_client_certificate(certificates: Certificates) -> None:
             tls_cert=str(certificates.client_cert),
             tls_key=str(certificates.client_key),
         )
-        with pytest.raises(ConnectError):
-            check(server, tls_ca=str(certificates.ca))
+
+
+FIRST = pytest.mark.parametrize("first", [False, True], ids=["after INFO", "first"])
+
+
+@contextmanager
+def verifying(certificates: Certificates, *, first: bool) -> Iterator[dict[str, str]]:
+    """A server that requires client certificates; yields options that trust it."""
+    extra = ", verify: true" + (", handshake_first: true" if first else "")
+    with EmbeddedServer(certificates.server_block(extra), jetstream=False) as server:
+        yield {
+            "nats.url": server.url,
+            "nats.tls.ca": str(certificates.ca),
+            "nats.tls.first": str(first).lower(),
+        }
+
+
+def client(certificates: Certificates) -> dict[str, str]:
+    """The options of the client certificate."""
+    return {
+        "nats.tls.cert": str(certificates.client_cert),
+        "nats.tls.key": str(certificates.client_key),
+    }
+
+
+def refused(options: dict[str, str]) -> str:
+    """The error of a connection with a client certificate that the server rejects."""
+    settings = NatsSettings.from_options(options)
+    texts = set()
+    for _ in range(10):  # the alert is before or after the first operations
+        with pytest.raises(AuthError) as caught:
+            connect(settings)
+        texts.add(str(caught.value))
+    (text,) = texts
+    return text
+
+
+@FIRST
+def test_a_client_certificate_that_is_required_is_named(
+    certificates: Certificates, first: bool
+) -> None:
+    with verifying(certificates, first=first) as options:
+        assert re.search(
+            r"requires a client certificate: set nats\.tls\.cert and nats\.tls\.key to its PEM "
+            r"files, or nats\.tls\.cert\.pem and nats\.tls\.key\.secret to their contents$",
+            refused(options),
+        )
+
+
+@FIRST
+def test_a_client_certificate_of_another_authority_is_named(
+    tmp_path: Path, certificates: Certificates, first: bool
+) -> None:
+    other = make_certificates(tmp_path)
+    with verifying(certificates, first=first) as options:
+        text = refused({**options, **client(other)})
+        assert f"nats.tls.cert={other.client_cert} is signed by a CA" in text
+        assert "ca_file" in text
+
+
+@FIRST
+def test_a_client_certificate_that_has_expired_is_named(tmp_path: Path, first: bool) -> None:
+    certificates = make_certificates(tmp_path, expired="client")
+    with verifying(certificates, first=first) as options:
+        text = refused({**options, **client(certificates)})
+        assert f"nats.tls.cert={certificates.client_cert} has expired" in text
+        assert "renew it" in text
+
+
+def test_a_client_certificate_for_another_purpose_is_named(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path, servers_only=True)
+    with verifying(certificates, first=False) as options:
+        text = refused({**options, **client(certificates)})
+        assert f"nats.tls.cert={certificates.client_cert} is rejected: use one whose ext" in text
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"expired": "localhost"}, r"has expired; renew the server's certificate"),
+        ({"addresses": False}, r"mismatch.*; set nats\.tls\.hostname"),
+    ],
+    ids=["expired", "name"],
+)
+def test_a_certificate_of_the_server_that_is_not_valid_is_explained(
+    tmp_path: Path, how: dict[str, Any], words: str
+) -> None:
+    certificates = make_certificates(tmp_path, **how)
+    with (
+        EmbeddedServer(certificates.server_block(), jetstream=False) as server,
+        pytest.raises(ConnectError, match=words) as caught,
+    ):
+        connect(_settings(server, certificates))
+    assert "nats.tls.ca" not in str(caught.value)
+
+
+def test_a_server_that_does_not_begin_with_tls_is_named(certificates: Certificates) -> None:
+    with (
+        EmbeddedServer(certificates.server_block(), jetstream=False) as server,
+        pytest.raises(ConnectError, match=r"does not begin with TLS: remove nats\.tls\.first"),
+    ):
+        connect(_settings(server, certificates, **{"nats.tls.first": "true"}))
+
+
+def _settings(server: EmbeddedServer, certificates: Certificates, **more: str) -> NatsSettings:
+    named = {"nats.url": server.url, "nats.tls.ca": str(certificates.ca)}
+    return NatsSettings.from_options({**named, **more})
+
+
+SCALA_VARIABLES = {
+    "NATS_TLS_TRUST_STORE": "/etc/nats/trust.jks",
+    "NATS_TLS_TRUST_STORE_PASSWORD": "s3cret-1",
+    "NATS_TLS_KEY_STORE": "/etc/nats/key.jks",
+    "NATS_TLS_KEY_STORE_PASSWORD": "s3cret-2",
+    "NATS_TLS_ALGO": "TLSv1.2",
+}
+
+
+def test_key_stores_in_the_environment_are_named_as_unused(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(java_variables, "_warned", False)
+    for name, value in SCALA_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    unused = (
+        "NATS_TLS_TRUST_STORE and NATS_TLS_KEY_STORE and NATS_TLS_ALGO in the environment are not "
+        "used, because Python cannot read Java key stores"
+    )
+    remedy = "set NATS_TLS_CA, NATS_TLS_CERT and NATS_TLS_KEY to the PEM files"
+    with verifying(certificates, first=False) as options:
+        text = refused(options)
+        assert "nats.tls.cert and nats.tls.key" in text
+        assert unused in text
+        assert remedy in text
+        with pytest.raises(ConnectError, match=r"not trusted.*nats\.tls\.ca") as caught:
+            connect(NatsSettings.from_options({"nats.url": options["nats.url"]}))
+        assert unused in str(caught.value)
+    (warning,) = (each.getMessage() for each in caplog.records if each.levelname == "WARNING")
+    assert unused in warning
+    assert remedy in warning
+    assert "s3cret" not in text + warning
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"NATS_TLS_ALGO": "TLSv1.2"}, "NATS_TLS_ALGO in the environment is not used: TLS is "),
+        ({"NATS_TLS_TRUST_STORE_PASSWORD": "x"}, ""),
+        ({"NATS_TLS_KEY_STORE": ""}, ""),
+    ],
+)
+def test_only_variables_that_are_set_are_named(given: dict[str, str], words: str) -> None:
+    found = java_variables.unused_variables(given)
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
 
 
 def test_tls_first(certificates: Certificates) -> None:

@@ -22,6 +22,7 @@ from ..protocol.operations import PING, PONG_SIGNAL, Err, Info, parse
 from . import silence
 from .auth import connect_fields, ssl_context, wants_tls
 from .connection import SID, Connection, Server, ServerInfo, server_error
+from .tls_errors import tls_error
 
 try:
     _VERSION = version("nats-spark-common")
@@ -121,7 +122,9 @@ def _connect_one(settings: NatsSettings, server: Server, timeout: float) -> Conn
         raise
     except OSError as error:
         sock.close()
-        raise _kind(error)(f"cannot connect to {url}: {_explain(error)}") from error
+        raise (
+            tls_error(url, error, settings) or _kind(error)(f"cannot connect to {url}: {error}")
+        ) from error
 
 
 def _kind(error: OSError) -> type[ConnectError]:
@@ -163,29 +166,45 @@ def _handshake(
         **connect_fields(settings, str(fields.get("nonce") or "")),
     }
     connection = Connection(sock, server, ServerInfo.from_fields(fields), inbox)
-    connection.send(
+    _greet(
+        sock,
         b"CONNECT "
         + json.dumps(greeting).encode()
         + b"\r\nSUB "
         + f"{inbox}.> {SID}\r\n".encode()
-        + PING
+        + PING,
+        deadline,
     )
-    _await_pong(connection, server, deadline)
+    _await_pong(connection, settings, deadline)
     connection.established = True
     return connection
 
 
-def _await_pong(connection: Connection, server: Server, deadline: float) -> None:
-    url = server.url
+def _greet(sock: socket.socket, data: bytes, deadline: float) -> None:
+    """Send the first operations. If the server has closed the connection, reading tells why."""
+    sock.settimeout(max(deadline - time.monotonic(), 1e-3))
+    try:
+        sock.sendall(data)
+    except TimeoutError:
+        raise
+    except OSError:
+        pass
+
+
+def _await_pong(connection: Connection, settings: NatsSettings, deadline: float) -> None:
+    url = connection.server.url
     while True:
         try:
             events, consumed = parse(connection.block(deadline, "the handshake"))
         except TimeoutExpiredError as error:
             raise _SilentError(f"{url} did not complete the handshake in time") from error
         except ConnectError as error:  # the server's -ERR may be lost with the connection
-            raise ConnectError(
-                f"{url} closed the connection before the handshake was complete ({error}): it is "
-                "shutting down, or has reached max_connections"
+            raise (
+                tls_error(url, error.__cause__, settings)
+                or ConnectError(
+                    f"{url} closed the connection before the handshake was complete ({error}): it "
+                    "is shutting down, or has reached max_connections"
+                )
             ) from error
         connection.consume(consumed)
         for event in events:
@@ -225,12 +244,3 @@ def _read_info(
     if not isinstance(first, Info):
         raise ConnectError(f"{server.url} is not a NATS server: it sent {received[:40]!r}")
     return first.fields, received[consumed:]
-
-
-def _explain(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its TLS certificate is not trusted: {error.verify_message}; "
-            "set nats.tls.ca to its CA, or nats.tls.hostname to the certificate's host name"
-        )
-    return str(error)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from ..errors import OptionError
+from .java_variables import TO_PEM
 from .layers import Layer
 
 PREFIX = "nats."
@@ -66,11 +67,7 @@ ENVIRONMENT_ALIASES = {
     "nats.key": "tls_key",
 }
 
-_TO_PEM = (
-    "is a Java key store, which Python cannot read: convert it with "
-    "'keytool -importkeystore -srckeystore STORE -destkeystore store.p12 "
-    "-deststoretype PKCS12' and 'openssl pkcs12 -in store.p12 -nodes -out store.pem', and set {}"
-)
+_TO_PEM = f"is a Java key store, which Python cannot read: convert it with {TO_PEM}, and set {{}}"
 _TRUST = _TO_PEM.format("nats.tls.ca")
 _KEY = _TO_PEM.format("nats.tls.cert and nats.tls.key")
 

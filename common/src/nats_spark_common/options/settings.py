@@ -20,6 +20,7 @@ from ..errors import OptionError
 from ..rows.compression import MAX_DECOMPRESSED
 from .consistency import check_together
 from .files import require_files, with_file_texts
+from .java_variables import warn_of_unused_variables
 from .layers import IDENTITY, Layer, merge
 from .names import environment_layer, field_option, options_layer
 from .nats_context import context_layer
@@ -309,6 +310,7 @@ class NatsSettings(BaseSettings):
         Raises ``OptionError`` with the option, its value and the allowed values.
         """
         fields = cls.model_fields
+        warn_of_unused_variables(os.environ)
         layers = [options_layer(options, fields), environment_layer(os.environ, fields)]
         context = next((each.values["context"] for each in layers if "context" in each.values), "")
         if context:
