@@ -21,6 +21,7 @@ from nats_spark_common import (
     NatsSettings,
     TimeoutExpiredError,
 )
+from nats_spark_common.connection import auth
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
 
@@ -105,7 +106,58 @@ def test_a_file_that_holds_no_credentials_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "user.creds"
     file.write_text("nothing")
     with EmbeddedServer(make_jwt_world().config) as server:
-        refused(server, "not a NATS credentials file", credential_file=str(file))
+        words = "not a NATS credentials file.*remove nats.credential.file if the server needs no"
+        refused(server, words, credential_file=str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "ship"),
+    [
+        (b"", "false"),
+        (b"dummy\n", "false"),
+        (b"dummy\n", "true"),
+        (bytes(range(128, 256)), "false"),
+        (make_jwt_world().credentials.encode(), "false"),
+        (make_jwt_world().credentials.encode(), "true"),
+    ],
+    ids=["empty", "dummy", "dummy-shipped", "binary", "valid", "valid-shipped"],
+)
+def test_credentials_that_a_server_does_not_need_are_not_used(
+    tmp_path: Path,
+    content: bytes,
+    ship: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(auth, "_warned", set())
+    file = tmp_path / "user.creds"
+    file.write_bytes(content)
+    with filled("") as server:
+        for _ in range(2):
+            check(server, credential_file=str(file), files_ship=ship)
+    option = "nats.credential.secret" if ship == "true" else f"nats.credential.file={file}"
+    (warning,) = (each.getMessage() for each in caplog.records if each.levelname == "WARNING")
+    assert f"requires no authentication, so {option} is not used: remove the option" in warning
+
+
+def test_a_key_that_a_server_does_not_need_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(auth, "_warned", set())
+    seed, _ = new_nkey(nkeys.PREFIX_BYTE_USER)
+    with filled("") as server:
+        check(server, nkey_seed_secret=seed)
+        refused(server, r"nkey seed .* is invalid", nkey_seed_secret="wrong-seed")
+    assert "so nats.nkey.seed.secret is not used" in caplog.text
+    assert seed not in caplog.text
+
+
+def test_credentials_for_a_server_with_passwords_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "user.creds"
+    file.write_text(make_jwt_world().credentials)
+    with filled(USER, user="ada", password="geheim") as server:
+        words = rf"nats\.credential\.file={re.escape(str(file))} is set.*remove the option"
+        refused(server, words, credential_file=str(file))
 
 
 @pytest.mark.parametrize("option", ["nkey_seed_file", "credential_file"])

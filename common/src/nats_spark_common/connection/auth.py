@@ -6,8 +6,10 @@ Sources: NATS docs, "Client Protocol" (CONNECT) and "Authentication"; ADR-14 (JW
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import ssl
+from collections.abc import Mapping
 from contextlib import ExitStack
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -17,9 +19,15 @@ from pydantic import SecretStr
 
 from ..errors import AuthError, ConnectError
 from ..options.files import read_text
+from ..options.names import field_option
 from ..options.settings import NatsSettings
 
+_log = logging.getLogger(__name__)
+
 _CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
+
+#: The options for which this process has logged that they are not used.
+_warned: set[str] = set()
 
 
 def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
@@ -72,19 +80,31 @@ def wants_tls(settings: NatsSettings) -> bool:
     )
 
 
-def connect_fields(settings: NatsSettings, nonce: str) -> dict[str, Any]:
+def connect_fields(settings: NatsSettings, info: Mapping[str, object]) -> dict[str, Any]:
     """Return the authentication fields of CONNECT.
 
+    A server that requires no authentication may not send a nonce. As with other clients, keys and
+    credentials are then not used, and not even read, with a warning.
+
     Args:
-        nonce: the ``nonce`` of the server's INFO, empty without one; signed to authenticate with a
-            key.
+        info: the server's INFO; its ``nonce`` is signed to authenticate with a key.
 
     Raises:
         AuthError: the credentials cannot be read, or the server sent no nonce to sign.
     """
-    credentials = _credentials(settings)
-    if credentials is not None:
-        jwt, seed = credentials
+    nonce = str(info.get("nonce") or "")
+    signed = _signed_with(settings)
+    if signed and not nonce and not info.get("auth_required"):
+        _warn_of_unused(signed)
+        return {}
+    if signed and not nonce:
+        raise AuthError(
+            f"the server requires a password or a token, but {signed} is set: configure the "
+            "server for nkey or JWT authentication, or remove the option and set nats.user and "
+            "nats.password, or nats.token"
+        )
+    if settings.credential_secret or settings.credential_file:
+        jwt, seed = _credentials(settings)
         return {"jwt": jwt, "sig": _sign(seed, nonce)}
     nkey = _nkey_seed(settings)
     if nkey is not None:
@@ -106,14 +126,14 @@ def nats_py_options(settings: NatsSettings) -> dict[str, Any]:
         options["tls_handshake_first"] = settings.tls_first
         if settings.tls_hostname:
             options["tls_hostname"] = settings.tls_hostname
-    credentials = _credentials(settings)
-    if credentials is not None:
-        jwt, seed = credentials
-        options["user_jwt_cb"] = jwt.encode
-        options["signature_cb"] = lambda nonce: _sign(seed, nonce).encode()
+    if settings.credential_secret or settings.credential_file:
+        # nats-py calls these only if the server sends a nonce; otherwise they need not be valid.
+        options["user_jwt_cb"] = lambda: _credentials(settings)[0].encode()
+        options["signature_cb"] = lambda nonce: _sign(_credentials(settings)[1], nonce).encode()
         return options
     nkey = _nkey_seed(settings)
     if nkey is not None:
+        _key_pair(nkey)  # nats-py's own error does not name the option
         options["nkeys_seed_str"] = nkey.decode()
     elif settings.token:
         options["token"] = settings.token.get_secret_value()
@@ -131,22 +151,43 @@ def _nkey_seed(settings: NatsSettings) -> bytes | None:
     return None
 
 
-def _credentials(settings: NatsSettings) -> tuple[str, bytes] | None:
-    """Return the JWT and the seed of the credentials file or text; None if neither is set."""
+def _signed_with(settings: NatsSettings) -> str:
+    """Return the option that signs the server's nonce, with its value if that is no secret."""
+    for name in ("credential_file", "nkey_seed_file"):
+        if getattr(settings, name):
+            return f"{field_option(name)}={getattr(settings, name)}"
+    for name in ("credential_secret", "nkey_seed_secret"):
+        if getattr(settings, name):
+            return field_option(name)
+    return ""
+
+
+def _warn_of_unused(option: str) -> None:
+    if option not in _warned:
+        _warned.add(option)
+        _log.warning(
+            "the NATS server requires no authentication, so %s is not used: remove the option if "
+            "the server needs no credentials, or check nats.url",
+            option,
+        )
+
+
+def _credentials(settings: NatsSettings) -> tuple[str, bytes]:
+    """Return the JWT and the seed of the credentials file or text. Raises ``AuthError``."""
+    option, text = "nats.credential.secret", ""
     if settings.credential_secret:
-        option, text = "nats.credential.secret", settings.credential_secret.get_secret_value()
+        text = settings.credential_secret.get_secret_value()
     elif settings.credential_file:
         option = f"nats.credential.file={settings.credential_file}"
         text = read_text(settings.credential_file, "nats.credential.file")
-    else:
-        return None
     sections = dict(_CREDS_SECTION.findall(text))
     try:
         return sections["NATS USER JWT"], sections["USER NKEY SEED"].encode()
     except KeyError:
         raise AuthError(
-            f"{option} is not a NATS credentials file: it must hold a "
-            "'NATS USER JWT' and a 'USER NKEY SEED' section (nsc generate creds)"
+            f"{option} is not a NATS credentials file: it must hold a 'NATS USER JWT' and a 'USER "
+            f"NKEY SEED' section (nsc generate creds); remove {option.partition('=')[0]} if the "
+            "server needs no credentials"
         ) from None
 
 
@@ -161,9 +202,4 @@ def _key_pair(seed: bytes) -> nkeys.KeyPair:
 
 
 def _sign(seed: bytes, nonce: str) -> str:
-    if not nonce:
-        raise AuthError(
-            "the server does not request a signature, but an nkey or a credentials file is set: "
-            "configure the server for nkey or JWT authentication, or remove the option"
-        )
     return base64.urlsafe_b64encode(_key_pair(seed).sign(nonce.encode())).rstrip(b"=").decode()

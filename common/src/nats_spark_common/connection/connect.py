@@ -163,7 +163,7 @@ def _handshake(
         "version": _VERSION,
         "name": f"{settings.connection_name} (pid {os.getpid()})",
         "tls_required": secure,
-        **connect_fields(settings, str(fields.get("nonce") or "")),
+        **connect_fields(settings, fields),
     }
     connection = Connection(sock, server, ServerInfo.from_fields(fields), inbox)
     _greet(

@@ -78,7 +78,11 @@ def judge_credentials(settings: NatsSettings, server: bytes | None) -> Iterator[
         try:
             expires = jwt_expiry(credentials)
         except ValueError as problem:
-            yield error("user JWT", str(problem), "use a credentials file (nsc generate creds)")
+            fix = (
+                "use a credentials file (nsc generate creds), or remove the option if the server "
+                "needs no credentials"
+            )
+            yield error("user JWT", str(problem), fix)
             return
         if expires is None:
             yield ok("user JWT", "does not expire")
