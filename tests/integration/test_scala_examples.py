@@ -21,6 +21,8 @@ from pyspark.sql import functions as f
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
+from .._support.options import options
+from .._support.reading import numbers, read_stream
 from .._support.spark import JVM_OPTIONS, spark_home
 from .._support.writing import make_stream
 
@@ -172,6 +174,30 @@ def test_what_of_the_v2_example_needs_another_value_says_so(
     reader = spark.read.format("nats-v2").options(**at(nats_server), **V2_SOURCE)
     with pytest.raises(Exception, match=rf"{option}.*{words}"):
         reader.option(option, "changeme").load()
+
+
+@pytest.mark.parametrize("form", ["nats", "nats-balanced", "natsJS"])
+def test_the_subject_of_the_v2_sink_is_refused_by_a_read(
+    spark: SparkSession, nats_server: EmbeddedServer, form: str
+) -> None:
+    """The Scala source ignores it, also if it is a slip for nats.stream.subjects."""
+    subject = {"nats.stream.subject": V2_SINK["nats.stream.subject"]}
+    names = {**V2_SOURCE, **subject, "nats.stream.prefix": "P"}
+    words = (
+        r"nats\.stream\.subject=my\.output.*an option of writes.*nats\.stream\.subjects.*remove it"
+    )
+    for reader in (spark.read, spark.readStream):
+        with pytest.raises(Exception, match=words):
+            reader.format(form).options(**at(nats_server, **names)).load()
+
+
+def test_a_subject_for_writes_in_the_environment_does_not_hinder_reads(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_STREAM_SUBJECT", "done.a")
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    assert numbers(read_stream(options(nats_server.url, stream_name=stream))) == [1, 2, 3]
 
 
 PROGRAM = """

@@ -10,7 +10,7 @@ from pyspark.sql.types import StructType
 
 from ..errors import OptionError
 from ..options.catalog_tables import TABLES
-from ..options.names import field_option, given
+from ..options.names import canonical, field_option, given
 from ..options.settings import NatsSettings
 from ..rows.schema import SCHEMA, Projection
 from ..sink.jetstream_sink import JetStreamSink
@@ -51,7 +51,8 @@ class FlavorSource(JetStreamSink):
         return self.stream_reader(settings, Projection(schema))
 
     def settings(self) -> NatsSettings:
-        """Return the settings from Spark's options. Raises ``OptionError``."""
+        """Return the settings of a read from Spark's options. Raises ``OptionError``."""
+        check_no_sink_subject(self.options)
         return NatsSettings.from_options(self._options_with_path(), flavor=self.flavor)
 
     def _options_with_path(self) -> Mapping[str, str]:
@@ -83,6 +84,20 @@ class FlavorSource(JetStreamSink):
     ) -> DataSourceStreamReader:
         """Return the reader of a streaming query."""
         raise NotImplementedError
+
+
+def check_no_sink_subject(options: Mapping[str, str]) -> None:
+    """Raise ``OptionError`` if a read sets the sink's ``nats.stream.subject``.
+
+    Without an error, a slip for ``nats.stream.subjects`` would read everything.
+    """
+    for name in options:
+        if canonical(name) == "nats.stream.subject":
+            raise OptionError(
+                f"{name}={options[name]} is an option of writes, which a read does not use: set "
+                "nats.stream.subjects to filter the messages, or remove it from the options of the "
+                "read"
+            )
 
 
 def check_no_end(settings: NatsSettings) -> None:
