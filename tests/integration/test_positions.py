@@ -15,6 +15,7 @@ from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 from .._support import consuming
 from .._support.admin import Admin
 from .._support.reading import ALWAYS, Driver, numbers, read_stream
+from .test_permissions import STREAM, granted, restricted
 
 
 @pytest.fixture
@@ -56,6 +57,27 @@ def test_a_position_that_only_a_durable_knows_is_told_of(
     assert f"begins at sequence {filled}:1" in words
     assert "nats.start=8" in words
     assert "nats-balanced" in words
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_position_of_a_durable_that_may_not_be_read_is_told_of(
+    caplog: pytest.LogCaptureFixture, exists: bool
+) -> None:
+    """Also if there is no durable: without the permission, nobody can know."""
+    with restricted(granted("all", "v2, partitioned"), [STREAM], 20) as (admin, url):
+        if exists:
+            consuming.durable(admin, STREAM)
+            admin.run(consume(admin, STREAM, 7))
+        options = {"nats.url": url, "nats.stream.name": STREAM}
+        with Driver(options | {"nats.durable.name": consuming.DURABLE}) as driver:
+            end = driver.everything(driver.initial())
+            driver.everything(end)
+            assert end["streams"][STREAM]["seq"] == 20
+    (words,) = (each.getMessage() for each in caplog.records if each.levelname == "WARNING")
+    assert f"nats.durable.name={consuming.DURABLE}" in words
+    assert f"$JS.API.CONSUMER.INFO.{STREAM}.{consuming.DURABLE}" in words
+    assert f"begins at sequence {STREAM}:1" in words
+    assert "nats.start" in words
 
 
 async def consume(admin: Admin, stream: str, count: int) -> None:

@@ -172,7 +172,19 @@ class Query:
         if self._durable_warned or durable is None or "start" in settings.model_fields_set:
             return
         self._durable_warned = True
-        floors = self._streams.acknowledged(durable, self._streams.recent())
+        floors, unknown = self._streams.acknowledged(durable, self._streams.recent())
+        if unknown:
+            _log.warning(
+                "nats.durable.name=%s: how far the durable consumer has acknowledged %s cannot be "
+                "read: %s. This flavor ignores its position. Without a checkpoint the query begins "
+                "at sequence %s. To continue after the acknowledged messages, use a new checkpoint "
+                "with nats.start set to the consumer's acknowledgment floor plus one (nats "
+                "consumer info), or format('nats-balanced')",
+                durable,
+                ", ".join(unknown),
+                next(iter(unknown.values())),
+                ", ".join(f"{name}:{position.streams[name].seq + 1}" for name in unknown),
+            )
         if not floors:
             return
         starts = {name: floor + 1 for name, floor in floors.items()}

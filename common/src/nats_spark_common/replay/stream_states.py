@@ -14,6 +14,8 @@ from ..errors import (
     MissingPermissionError,
     NatsSparkError,
     OptionError,
+    ServerError,
+    StreamNotFoundError,
     UnsupportedStreamError,
 )
 from ..jetstream.api import StreamInfo
@@ -214,17 +216,26 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """Return the consumers of ``nats.lag.consumer``, over the same connection."""
         return LagConsumers(self._control, self._settings, name)
 
-    def acknowledged(self, durable: str, infos: dict[str, StreamInfo]) -> dict[str, int]:
-        """Return the ack floor of the consumer of this name in each stream, if above 0."""
-        floors = {}
+    def acknowledged(
+        self, durable: str, infos: dict[str, StreamInfo]
+    ) -> tuple[dict[str, int], dict[str, NatsSparkError]]:
+        """Return the ack floor of the consumer of this name in each stream, if above 0.
+
+        Also returns the errors of streams whose consumer cannot be read; one that does not exist is
+        no error.
+        """
+        floors: dict[str, int] = {}
+        unknown: dict[str, NatsSparkError] = {}
         for name in infos:
             try:
                 info = self._control.api(f"CONSUMER.INFO.{name}.{durable}")
             except NatsSparkError as error:
-                _log.debug("no ack floor of consumer %s in stream %s: %s", durable, name, error)
+                gone = isinstance(error, StreamNotFoundError)
+                if not gone and not (isinstance(error, ServerError) and error.code == 404):
+                    unknown[name] = error
                 continue
             floors[name] = int(info["ack_floor"]["stream_seq"])
-        return {name: floor for name, floor in floors.items() if floor}
+        return {name: floor for name, floor in floors.items() if floor}, unknown
 
     def _last_sequence(self, info: StreamInfo, ends: Positions) -> int:
         position = ends.for_stream(info.name)
