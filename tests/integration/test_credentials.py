@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from nats_spark_common.jetstream.control import Control
 
 from .._support.admin import wait_until
 from .._support.connecting import check, filled
-from .._support.credentials import make_jwt_world, new_nkey
+from .._support.credentials import make_certificates, make_jwt_world, new_nkey
 from .._support.reading import numbers, read_stream
 
 USER = "authorization { user: ada, password: geheim }"
@@ -215,6 +216,16 @@ def test_a_refused_subject_is_told_from_one_of_another_case_that_is_asked_at_onc
         assert control.api_many([calls[0], calls[2]], existing=True) == []
 
 
+def test_a_direct_get_that_is_refused_is_reported_at_once() -> None:
+    config = may_not("$JS.API.DIRECT.GET.>")
+    with (
+        EmbeddedServer(config) as server,
+        control_of(server) as control,
+        pytest.raises(MissingPermissionError, match=r'DIRECT\.GET\.S"; grant'),
+    ):
+        control.direct_get("S", {"seq": 1}, 20.0)
+
+
 def test_a_permission_that_was_granted_meanwhile_is_not_reported_as_missing() -> None:
     refusing, granting = may_not("$JS.API.STREAM.LIST"), may_not()
     with EmbeddedServer(refusing) as server, control_of(server) as control:
@@ -262,3 +273,42 @@ def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("NATS_URL", server.url)
         monkeypatch.setenv("NATS_TOKEN", "s3cret")
         assert numbers(read_stream({"nats.stream.name": "S"})) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("variable", ["NATS_NKEY", "NATS_NKEY_SEED_FILE"])
+def test_the_key_file_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """NATS_NKEY is the variable of the Scala connectors and of the nats command."""
+    seed, public = new_nkey(nkeys.PREFIX_BYTE_USER)
+    file = tmp_path / "user.nk"
+    file.write_text(seed)
+    with filled(
+        f"authorization {{ users = [ {{ nkey: {public} }} ] }}", nkeys_seed_str=seed
+    ) as server:
+        monkeypatch.setenv(variable, str(file))
+        check(server)
+
+
+def test_the_credentials_file_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_jwt_world()
+    file = tmp_path / "user.creds"
+    file.write_text(world.credentials)
+    with filled(world.config, user_credentials=str(file)) as server:
+        monkeypatch.setenv("NATS_CREDS", str(file))
+        check(server)
+
+
+def test_the_certificates_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = make_certificates(tmp_path)
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    context.load_cert_chain(certificates.client_cert, certificates.client_key)
+    with filled(certificates.server_block(", verify: true"), tls=context) as server:
+        monkeypatch.setenv("NATS_CA", str(certificates.ca))
+        monkeypatch.setenv("NATS_CERT", str(certificates.client_cert))
+        monkeypatch.setenv("NATS_KEY", str(certificates.client_key))
+        check(server)

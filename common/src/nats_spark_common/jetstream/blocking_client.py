@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from ..connection import silence
 from ..connection.auth import nats_py_options
@@ -94,14 +95,22 @@ class BlockingClient:
         """
 
         async def send_all() -> list[bytes | BaseException]:
-            sent = (
-                self._violations.watch(s, self._client.request(s, p, timeout=timeout))
-                for s, p in requests
-            )
+            sent = (self._request(s, p, timeout) for s, p in requests)
             replies = await asyncio.gather(*sent, return_exceptions=True)
             return [r if isinstance(r, BaseException) else r.data for r in replies]
 
         return self._run(self._watched(send_all()), timeout + 5)
+
+    def request(self, subject: str, payload: bytes, timeout: float) -> Msg:
+        """Send one request and return its reply, with its headers.
+
+        Raises ``MissingPermissionError``, ``TimeoutExpiredError`` or ``ConnectError``.
+        """
+        return self._run(self._request(subject, payload, timeout), timeout + 1)
+
+    async def _request(self, subject: str, payload: bytes, timeout: float) -> Msg:
+        reply = self._client.request(subject, payload, timeout=timeout)
+        return await self._violations.watch(subject, reply)
 
     @property
     def client(self) -> Client:

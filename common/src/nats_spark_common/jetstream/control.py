@@ -249,12 +249,8 @@ class Control(AbstractContextManager["Control"]):
     def direct_get(self, stream: str, request: dict[str, object], timeout: float) -> dict[str, str]:
         """Return the headers of the first reply to a direct get; a status is the header ``Status``.
 
-        Raises ``ConnectError`` or ``TimeoutExpiredError``; nothing is retried.
+        Raises ``MissingPermissionError``, ``ConnectError`` or ``TimeoutExpiredError``; nothing is
+        retried.
         """
         subject = f"{self._prefix}.DIRECT.GET.{stream}"
-
-        async def send(client: Client) -> dict[str, str]:
-            reply = await client.request(subject, encode(request), timeout=timeout)
-            return dict(reply.headers or {})
-
-        return self.run(send, timeout + 1)
+        return dict(self._client.request(subject, encode(request), timeout).headers or {})
