@@ -6,18 +6,21 @@ remembers the ids of stored messages alone.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.errors import ReplayError
+from nats_spark_common.sink.task_id import TaskId
 
 from .._support.admin import Admin, wait_until
 from .._support.cluster import cluster
-from .._support.writing import begin, exactly, make_stream, new_task, numbered, stood, write
+from .._support.writing import Row, begin, exactly, make_stream, new_task, numbered, stood, write
 
 ROWS, STOOD, LEFT = 200, 150, 100
 #: Streams that messages leave: consumers take them, or newer ones replace them.
@@ -66,6 +69,51 @@ def test_a_server_that_has_stayed_up_knows(
     consume(admin, stream)
     write(exactly(nats_server.url), rows, task=task)
     assert admin.info(stream).state.last_seq == ROWS
+
+
+#: Messages that are published after the stream has lost the task's: fewer or more than before it.
+SINCE = [0, 50]
+BEFORE = 20
+
+
+@pytest.mark.parametrize("since", SINCE)
+def test_a_stream_restored_from_an_older_state_is_noticed(
+    stream: str, tmp_path: Path, since: int
+) -> None:
+    store, backup = tmp_path / "store", tmp_path / "backup"
+    files = store / "jetstream" / "$G" / "streams" / stream
+    with EmbeddedServer(store_dir=store) as server:
+        rows, task = numbered(stream, ROWS), new_task()
+        with closing(Admin(server.url)) as admin:
+            make_stream(admin, stream)
+        server.restart()
+        shutil.copytree(files, backup)
+        with closing(Admin(server.url)) as admin:
+            admin.fill(stream, BEFORE)
+            begin(server.url, rows, STOOD, task)
+            assert stood(admin, stream, BEFORE + STOOD) > BEFORE
+        server.kill()
+        shutil.rmtree(files)
+        shutil.copytree(backup, files)
+        server.start()
+        with closing(Admin(server.url)) as admin:
+            check_lost(server.url, admin, stream, since, rows, task)
+
+
+def check_lost(
+    url: str, admin: Admin, stream: str, since: int, rows: list[Row], task: TaskId
+) -> None:
+    """Check that a stream that starts over with as many messages fails the task."""
+    assert admin.info(stream).state.last_seq == 0
+    if since:
+        admin.fill(stream, since)
+    with pytest.raises(ReplayError, match=f"'{stream}' has lost messages"):
+        write(exactly(url), rows, task=task)
+    assert admin.info(stream).state.last_seq == since
+    write(exactly(url, fail_on_data_loss="false"), rows, task=task)
+    assert admin.info(stream).state.last_seq == since + ROWS
+    write(exactly(url, fail_on_data_loss="false"), rows, task=task)
+    assert admin.info(stream).state.last_seq == since + ROWS, "which are found this time"
 
 
 def test_an_old_server_does_not_tell_who_leads_and_proves_nothing(
@@ -138,6 +186,26 @@ def test_a_cluster_knows_as_long_as_its_leader_has_stayed_up(
                 write(exactly(url), rows, task=task)
         wait_until(lambda: in_step(admin, stream))
         assert admin.info(stream).state.last_seq == (ROWS if knows else STOOD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("since", SINCE)
+def test_a_stream_in_the_memory_of_a_server_that_restarts_is_noticed(
+    servers: list[EmbeddedServer], stream: str, since: int
+) -> None:
+    """A cluster creates it again, empty, with the same creation time."""
+    url = servers[0].url
+    rows, task = numbered(stream, ROWS), new_task()
+    with closing(Admin(url)) as admin:
+        make_stream(admin, stream, storage="memory", placement={"tags": ["n2"]})
+        admin.fill(stream, BEFORE)
+        created = admin.api(f"STREAM.INFO.{stream}")["created"]
+        begin(url, rows, STOOD, task)
+        assert stood(admin, stream, BEFORE + STOOD) > BEFORE
+        servers[2].restart()
+        wait_until(lambda: in_step(admin, stream))
+        assert admin.api(f"STREAM.INFO.{stream}")["created"] == created
+        check_lost(url, admin, stream, since, rows, task)
 
 
 def leader(admin: Admin, stream: str) -> str | None:

@@ -267,6 +267,45 @@ def test_a_retry_that_cannot_find_the_stored_rows_fails(
     assert sorted(stored(admin, short_window)) == sorted(row["content"] for row in rows)
 
 
+def test_a_window_that_is_lengthened_later_proves_nothing(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """The server has forgotten the ids that left the shorter one."""
+    make_stream(admin, stream, duplicate_window=SHORTEST)
+    rows, task = numbered(stream, 300), new_task()
+    begin(nats_server.url, rows, 200, task)
+    assert stood(admin, stream, 200) > 0
+    admin.purge(stream)
+    past_the_window(admin, stream)
+    change_window(admin, stream, 600_000_000_000)
+    with pytest.raises(ReplayError, match=rf"'{stream}'.*window of 0\.1s has passed"):
+        write(exactly(nats_server.url), rows, task=task)
+    assert stored(admin, stream) == []
+
+
+def test_the_shortest_window_that_an_attempt_has_seen_counts(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_stream(admin, stream)
+    rows, task = numbered(stream, 300), new_task()
+    begin(nats_server.url, rows, 200, task)
+    assert stood(admin, stream, 200) > 0
+    admin.purge(stream)
+    change_window(admin, stream, SHORTEST)
+    past_the_window(admin, stream)
+    for _ in range(2):
+        with pytest.raises(ReplayError, match=r"of 0\.1s has passed.*only helps later tasks"):
+            write(exactly(nats_server.url), rows, task=task)
+        change_window(admin, stream, 600_000_000_000)
+    assert stored(admin, stream) == []
+
+
+def change_window(admin: Admin, stream: str, window: int) -> None:
+    """``window`` is in nanoseconds."""
+    config = admin.api(f"STREAM.INFO.{stream}")["config"]
+    admin.api(f"STREAM.UPDATE.{stream}", **{**config, "duplicate_window": window})
+
+
 class Rival:
     """An attempt that pauses between its batches until it may continue."""
 

@@ -10,7 +10,16 @@ from nats_spark_common.sink.task_id import TaskId
 from nats_spark_common.sink.task_record import delete_records
 
 from .._support.admin import Admin
-from .._support.writing import exactly, make_stream, new_task, numbered, records, write
+from .._support.writing import (
+    begin,
+    exactly,
+    make_stream,
+    new_task,
+    numbered,
+    records,
+    stood,
+    write,
+)
 
 
 def test_the_record_has_the_last_sequences_before_the_task(
@@ -22,6 +31,24 @@ def test_the_record_has_the_last_sequences_before_the_task(
     write(exactly(nats_server.url), numbered(stream, 5), task=task)
     record = records(admin, task.query)["4.1"]
     assert record["streams"][stream]["seq"] == 17
+
+
+def test_a_record_of_an_earlier_version_is_read(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    make_stream(admin, stream, retention="workqueue")
+    rows, task = numbered(stream, 300), new_task()
+    begin(nats_server.url, rows, 200, task)
+    assert stood(admin, stream, 200) > 100
+    record = records(admin, task.query)["0.0"]
+    start = record["streams"][stream]
+    assert start.pop("window") == 120.0
+    assert start.pop("last_ts") == "0001-01-01T00:00:00Z"  # of no message
+    admin.publish(f"$KV.nats_spark_sink.{task.key}", json.dumps(record).encode())
+    admin.purge(stream, seq=101)  # so that the retry needs the window
+    write(exactly(nats_server.url), rows, task=task)
+    assert admin.info(stream).state.last_seq == 300
+    assert records(admin, task.query)["0.0"]["streams"][stream]["window"] == 120.0
 
 
 def test_a_task_without_rows_creates_no_record(

@@ -61,6 +61,7 @@ class StreamInfo:
         servers: names of the servers with a replica, the leader first; lagging replicas are
             omitted.
         clustered: whether the server is one of a cluster.
+        last_ts: when the last message was stored, in RFC 3339; year 1 if none ever was.
     """
 
     name: str
@@ -79,6 +80,7 @@ class StreamInfo:
     transforms: bool = False
     servers: tuple[str, ...] = ()
     clustered: bool = False
+    last_ts: str = ""
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
@@ -103,6 +105,7 @@ class StreamInfo:
             transforms=bool(config.get("subject_transform")),
             servers=_servers(info.get("cluster") or {}),
             clustered="name" in (info.get("cluster") or {}),  # a single server names itself only
+            last_ts=state.get("last_ts", ""),
         )
 
     def reads_direct(self, server_version: tuple[int, ...]) -> bool:

@@ -25,6 +25,7 @@ from ..errors import ReplayError, StreamNotFoundError
 from ..jetstream.api import StreamInfo
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
+from ..protocol.timestamps import rfc3339_to_ns
 from ..reading.range_reader import read_range
 from ..rows.messages import Messages
 from .arrays import bools
@@ -52,12 +53,21 @@ class StreamStart:
         created: its creation time, which identifies a recreated stream.
         at: when this state was read, in seconds since the epoch.
         holders: ids of the server processes with an up-to-date replica, by server name.
+        window: the shortest duplicate window that an attempt of the task has seen, in seconds: a
+            longer one does not bring back ids that the server has forgotten. None if not recorded.
+        last_ts: when the message ``seq`` was stored, in RFC 3339; empty if not recorded.
     """
 
     seq: int
     created: str
     at: float
     holders: dict[str, str] = field(default_factory=dict)
+    window: float | None = None
+    last_ts: str = ""
+
+    def seen_with(self, window: float) -> StreamStart:
+        """Return this state after an attempt has seen a duplicate window, in seconds."""
+        return replace(self, window=min(self.window or window, window))
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,8 @@ def stream_starts(
             info.created,
             at,
             {server: ids[server] for server in info.servers if server in ids},
+            info.duplicate_window,
+            info.last_ts,
         )
         for name, info in streams.items()
     }
@@ -128,13 +140,11 @@ class StoredRowsFinder:
 
         Raises ``ReplayError`` if messages were removed that the duplicate window does not cover.
         """
-        first = {
-            name: replace(start, seq=max(start.seq, after.get(name, 0)))
-            for name, start in starts.items()
-        }
         return {
-            name: StoredRows.concat(self._read(name, start, since or start.at))
-            for name, start in first.items()
+            name: StoredRows.concat(
+                self._read(name, start, max(start.seq, after.get(name, 0)), since or start.at)
+            )
+            for name, start in starts.items()
         }
 
     def without_stored(self, rows: Rows, parts: StreamMasks, stored: StoredByStream) -> Rows:
@@ -145,23 +155,49 @@ class StoredRowsFinder:
                 known |= mask & self._is_stored(rows, stored[info.name])
         return rows.where(~known)
 
-    def _read(self, stream: str, start: StreamStart, at: float) -> Iterator[StoredRows]:
+    def _read(self, stream: str, start: StreamStart, after: int, at: float) -> Iterator[StoredRows]:
         try:
             info = self._targets.info(stream)
         except StreamNotFoundError:
             return  # its messages were deleted with it
-        first = start.seq + 1 if info.created == start.created else 1
+        first = after + 1
+        if info.created != start.created:
+            first = 1
+        elif info.last_seq < after or not self._has_first(info, start):
+            self._report(
+                f"stream {stream!r} has lost messages since the task started: its storage is in "
+                "memory and its server has restarted, or it was restored from an older state"
+            )
+            first = 1
         count = 0
         if first <= info.last_seq:
-            with connection(self._settings) as link:
-                direct = info.reads_direct(link.info.version)
-            available = max(first, info.first_seq)
-            span = StreamRange(stream, info.created, available, info.last_seq, (), direct)
-            for messages in read_range(self._settings, span, _READ_FIELDS, check_loss=False):
+            for messages in self._messages(info, first, info.last_seq, _READ_FIELDS):
                 count += len(messages)
                 yield self._stored_rows(messages, info.transforms)
         if count < info.last_seq - first + 1:
-            self._check_window(info, start, at)
+            self._check_window(info, start, after, at)
+
+    def _messages(
+        self, info: StreamInfo, first: int, last: int, fields: frozenset[str]
+    ) -> Iterator[Messages]:
+        """Read those messages of the range that are stored."""
+        with connection(self._settings) as link:
+            direct = info.reads_direct(link.info.version)
+        span = StreamRange(info.name, info.created, max(first, info.first_seq), last, (), direct)
+        return read_range(self._settings, span, fields, check_loss=False)
+
+    def _has_first(self, info: StreamInfo, start: StreamStart) -> bool:
+        """Return whether the message before the task is still the same, or was removed.
+
+        A stream that has lost its messages may have reached the sequence again.
+        """
+        if not start.last_ts or not info.first_seq <= start.seq:
+            return True
+        stored_us = rfc3339_to_ns(start.last_ts) // 1_000
+        return all(
+            messages.columns["timestamp"].cast(pa.int64()).to_pylist() == [stored_us]
+            for messages in self._messages(info, start.seq, start.seq, frozenset({"timestamp"}))
+        )
 
     def _stored_rows(self, messages: Messages, transforms: bool) -> StoredRows:
         """Return the message ids, with fingerprints of the rows that are identified by number."""
@@ -178,32 +214,39 @@ class StoredRowsFinder:
             found[ids[position].as_py()] = hash(payload if transforms else (subject, payload))
         return StoredRows(found, ids if self._user_ids else ids.filter(pa.array(own)))
 
-    def _check_window(self, info: StreamInfo, start: StreamStart, at: float) -> None:
+    def _check_window(self, info: StreamInfo, start: StreamStart, after: int, at: float) -> None:
         """Check that the duplicate window covers messages that were removed.
 
         The window is in the leader's memory. A server that has restarted since only knows the ids
         of messages that are still stored.
         """
-        within = time.time() - at + _CLOCK_MARGIN < info.duplicate_window
+        window = start.seen_with(info.duplicate_window).window or 0.0
+        within = time.time() - at + _CLOCK_MARGIN < window
         leader = process_ids(self._settings, info.servers[:1]) if within else {}
         if leader and leader.items() <= start.holders.items():
             return
         reason = (
-            f"its duplicate window of {info.duplicate_window:g}s has passed"
+            f"its duplicate window of {window:g}s has passed"
             if not within
             else "the message ids in its duplicate window are not reliable, because its leader has "
             "restarted, lagged behind when the task started, or does not report its process id"
         )
+        self._report(
+            f"messages after sequence {after} of stream {info.name!r} were removed (consumed, "
+            f"deleted or overwritten), and {reason}",
+            "" if within else "; a longer duplicate window only helps later tasks",
+        )
+
+    def _report(self, why: str, hint: str = "") -> None:
+        """Raise ``ReplayError``, or log it with ``nats.fail.on.data.loss=false``."""
         problem = (
             f"{self._task}: cannot determine which rows of this replayed task are already stored, "
-            f"because messages after sequence {start.seq} of stream {info.name!r} were removed "
-            f"(consumed, deleted or overwritten), and {reason}"
+            f"because {why}"
         )
         if self._settings.fail_on_data_loss:
             raise ReplayError(
                 f"{problem}: set nats.fail.on.data.loss=false to publish the rows that are not "
-                "found, which may repeat rows, or use nats.sink.mode=at-least-once; a longer "
-                "duplicate window avoids this error"
+                f"found, which may repeat rows, or use nats.sink.mode=at-least-once{hint}"
             )
         _log.warning("%s; publishing the rows that are not found", problem)
 

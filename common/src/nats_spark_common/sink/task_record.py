@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from ..errors import FencedError, TimeoutExpiredError
 from ..jetstream.api import StreamInfo
@@ -137,7 +138,10 @@ class TaskRecord:
                 revision = held
             else:
                 takes_over = True
-                self._starts = starts | {n: StreamStart(**s) for n, s in record["streams"].items()}
+                self._starts = starts | {
+                    name: _recorded(state, new.get(name))
+                    for name, state in record["streams"].items()
+                }
                 revision = self._bucket.put(self._task.key, self._json(), held, replicas)
         self._held = self.revision = revision
         if takes_over:
@@ -164,6 +168,12 @@ class TaskRecord:
             f"{self._task}: another attempt, or a newer run of the query, has taken this task "
             "over; this attempt stops"
         )
+
+
+def _recorded(state: Mapping[str, Any], info: StreamInfo | None) -> StreamStart:
+    """Return a stream's recorded state; earlier versions record fewer fields."""
+    start = StreamStart(**state)
+    return start.seen_with(info.duplicate_window) if info else start
 
 
 def delete_records(settings: NatsSettings, query: str, before: int | None = None) -> None:
