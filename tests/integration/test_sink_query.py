@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.datasource import CaseInsensitiveDict
@@ -214,6 +215,74 @@ def test_a_writer_names_the_one_stream_that_may_store_its_rows(
     assert admin.info(stream).state.messages == 0
     save(rows, nats_server.url, stream_name=stream)
     assert admin.info(stream).state.messages == 5
+
+
+def test_the_argument_of_save_names_the_stream(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """As that of ``load`` does."""
+    admin.create_stream(stream)
+    rows = spark.range(5).selectExpr(f"'{stream}.a' subject", "cast(id as string) content")
+    writer = rows.write.format("nats-v2").mode("append").option("nats.url", nats_server.url)
+    with pytest.raises(Exception, match=rf"'{stream}\.a': .*nats\.stream\.name"):
+        writer.save("OTHER")
+    with pytest.raises(AnalysisException, match=r"save\('a/b'\): .* cannot contain a slash"):
+        writer.save("a/b")
+    assert admin.info(stream).state.messages == 0
+    writer.save(stream)
+    assert admin.info(stream).state.messages == 5
+    writer.option("nats.stream.name", stream)
+    words = r"save\('{}'\) and nats\.stream\.name name different streams: use only one"
+    for other in ("OTHER", "a/b"):
+        with pytest.raises(AnalysisException, match=words.format(other)):
+            writer.save(other)
+    writer.save(stream)
+    assert admin.info(stream).state.messages == 10
+
+
+@pytest.mark.parametrize("format_", ["nats-v2", "nats"])
+def test_the_argument_of_start_names_the_stream(
+    spark: SparkSession,
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    tmp_path: Path,
+    format_: str,
+) -> None:
+    target = f"{stream}copy"
+    admin.create_stream(stream)
+    admin.create_stream(target)
+    admin.fill(stream, 7)
+    frame = spark.readStream.format(format_).option("nats.url", nats_server.url).load(stream)
+    writer = (
+        frame.withColumn("subject", f.lit(f"{target}.a"))
+        .writeStream.format(format_)
+        .option("nats.url", nats_server.url)
+        .trigger(availableNow=True)
+    )
+
+    def run(name: str, checkpoint: str) -> None:
+        writer.option("checkpointLocation", str(tmp_path / checkpoint)).start(
+            name
+        ).awaitTermination()
+
+    with pytest.raises(Exception, match=rf"'{target}\.a': .*nats\.stream\.name"):
+        run("OTHER", "other")
+    run(target, "target")
+    assert admin.info(target).state.messages == 7
+    writer.option("nats.stream.name", target)
+    with pytest.raises(Exception, match=r"start\('OTHER'\) and nats\.stream\.name name different"):
+        run("OTHER", "different")
+
+
+def test_a_stream_is_created_with_the_name_of_the_argument(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    rows = spark.range(10).selectExpr(f"'{stream}.x' subject", "'1' content")
+    writer = rows.write.format("nats-v2").mode("append").option("nats.url", nats_server.url)
+    options = named(sink_create_stream="true", stream_subjects=f"{stream}.>")
+    writer.options(**options).save(stream)
+    assert admin.info(stream).state.messages == 10
 
 
 def test_a_stream_name_of_the_environment_does_not_apply_to_the_sink(

@@ -12,6 +12,7 @@ from pyspark.sql.types import StructType
 from ..errors import OptionError
 from ..options.catalog_tables import TABLES
 from ..options.names import given
+from ..options.path import with_path
 from ..options.settings import NatsSettings
 from .columns import MessageColumns, message_columns
 from .ensure_stream import ensure_stream
@@ -33,7 +34,7 @@ class JetStreamSink(DataSource):
             OptionError: an option or the schema is invalid.
             ServerError, ConnectError and others: ``nats.sink.create.stream``, as `ensure_stream`.
         """
-        return StreamWriter(*self._prepared(schema))
+        return StreamWriter(*self._prepared(schema, "start"))
 
     def writer(self, schema: StructType, overwrite: bool) -> BatchWriter:
         """Return the writer of a DataFrame. Raises as `streamWriter`."""
@@ -42,10 +43,11 @@ class JetStreamSink(DataSource):
                 "mode('overwrite') is not supported, because this sink never purges a stream: use "
                 "mode('append'), and 'nats stream purge' to delete a stream's messages"
             )
-        return BatchWriter(*self._prepared(schema))
+        return BatchWriter(*self._prepared(schema, "save"))
 
-    def _prepared(self, schema: StructType) -> tuple[NatsSettings, MessageColumns]:
-        settings = NatsSettings.from_options(self.options)
+    def _prepared(self, schema: StructType, call: str) -> tuple[NatsSettings, MessageColumns]:
+        options = with_path(self.options, call)
+        settings = NatsSettings.from_options(options)
         if "url" not in settings.model_fields_set:
             raise OptionError(
                 "nats.url is not set, and writes have no default server: set it to the server to "
@@ -60,7 +62,7 @@ class JetStreamSink(DataSource):
             _warn_about_dropped(columns.dropped, self.options.get("checkpointLocation", ""))
         if settings.sink_create_stream:
             ensure_stream(settings)
-        return _with_expected_stream(settings, self.options), columns
+        return _with_expected_stream(settings, options), columns
 
 
 @lru_cache(1024)

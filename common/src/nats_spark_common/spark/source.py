@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from pyspark.sql.datasource import DataSourceStreamReader
 from pyspark.sql.types import StructType
 
 from ..errors import OptionError
-from ..options.catalog_tables import TABLES
-from ..options.names import canonical, field_option, given
+from ..options.names import canonical
+from ..options.path import with_path
 from ..options.settings import NatsSettings
 from ..rows.schema import SCHEMA, Projection
 from ..sink.jetstream_sink import JetStreamSink
@@ -51,29 +50,13 @@ class FlavorSource(JetStreamSink):
         return self.stream_reader(settings, Projection(schema))
 
     def settings(self) -> NatsSettings:
-        """Return the settings of a read from Spark's options. Raises ``OptionError``."""
-        check_no_sink_subject(self.options)
-        return NatsSettings.from_options(self._options_with_path(), flavor=self.flavor)
+        """Return the settings of a read from Spark's options and the argument of ``load``.
 
-    def _options_with_path(self) -> Mapping[str, str]:
-        """Return the options, with the argument of ``load`` as the stream's name.
-
-        Raises ``OptionError`` if it contradicts the option, or is the path of a table.
+        Raises ``OptionError``.
         """
-        path = self.options.get("path")
-        if path is None:
-            return self.options
-        option = field_option(self.path_field)
-        if given(self.options, self.path_field):
-            named = getattr(NatsSettings.from_options(self.options), self.path_field)
-            if "/" in path or named in (path, (path,)):
-                return self.options
-            raise OptionError(
-                f"load({path!r}) and {option} name different streams: use only one of them"
-            )
-        if "/" in path:
-            raise OptionError(f"load({path!r}): a stream's name cannot contain a slash. {TABLES}")
-        return {**self.options, option: path}
+        check_no_sink_subject(self.options)
+        options = with_path(self.options, "load", self.path_field, tables=True)
+        return NatsSettings.from_options(options, flavor=self.flavor)
 
     def check(self, settings: NatsSettings) -> None:
         """Check on the server that the query can read its streams; raise if not."""
