@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from nats.js.api import RetentionPolicy, StorageType
 from pyspark.sql.types import BinaryType, LongType, StructType
 
 from nats_spark_common import OptionError
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.rows.compression import MAX_BLOCK
 
 from .._support.admin import Admin, mirror, wait_until
 from .._support.cluster import cluster
@@ -63,6 +66,24 @@ def test_rows_have_the_columns_of_every_flavor_and_what_the_consumer_knows(
         "pending": None,
         "replyTo": None,
     }
+
+
+def test_payloads_that_expand_are_read_in_blocks_of_bounded_size(
+    nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    admin.create_stream(stream)
+    size, count = 8 << 20, 20
+    admin.publish_many([(f"{stream}.a", zlib.compress(bytes(size)))] * count)
+    options = {"payload_compression": "zlib", "payload_on_error": "fail", "partitions": "1"}
+    found = []
+    with start(nats_server.url, stream, **options) as driver:
+        position = driver.initial()
+        for share in driver.reader.partitions(position, driver.latest(position)):
+            for batch in driver.reader.read(share):
+                assert batch.column("content").nbytes < MAX_BLOCK + 1_000
+                columns = [batch.column(each).to_pylist() for each in ("streamSeq", "consumerSeq")]
+                found += zip(*columns, strict=True)
+    assert found == [(i, i) for i in range(1, count + 1)]
 
 
 def test_a_user_schema_is_a_projection(

@@ -7,6 +7,7 @@ import uuid
 import zlib
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.compute as pc
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
@@ -15,9 +16,10 @@ from pyspark.sql.types import LongType, StringType, StructType
 
 from nats_spark_common import PayloadError
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.rows.compression import MAX_BLOCK
 
 from .._support.admin import Admin
-from .._support.reading import numbers, read_stream
+from .._support.reading import Driver, numbers, read_stream
 
 NASTY = [
     b"",
@@ -191,6 +193,26 @@ def test_a_payload_that_does_not_open_fails_the_read_where_asked_for(
     options |= {"nats.payload.compression": "zlib", "nats.payload.on.error": "fail"}
     with pytest.raises(PayloadError, match=rf"{stream}.*sequence 1.*nats\.payload\.on\.error"):
         read_stream(options)
+
+
+@pytest.mark.parametrize("policy", ["fail", "null", "raw"])
+def test_payloads_that_expand_are_read_in_blocks_of_bounded_size(
+    admin: Admin, nats_server: EmbeddedServer, stream: str, policy: str
+) -> None:
+    admin.create_stream(stream)
+    size, count = 8 << 20, 20
+    admin.publish_many([(f"{stream}.a", zstandard.compress(bytes(size)))] * count)
+    options = {"nats.url": nats_server.url, "nats.stream.name": stream, "nats.partitions": "1"}
+    options |= {"nats.payload.compression": "zstd", "nats.payload.on.error": policy}
+    with Driver(options) as driver:
+        start = driver.initial()
+        (partition,) = driver.reader.partitions(start, driver.everything(start))
+        seqs = []
+        for batch in driver.reader.read(partition):
+            assert batch.column("content").nbytes < MAX_BLOCK + 1_000
+            assert set(pc.binary_length(batch.column("content")).to_pylist()) == {size}
+            seqs += batch.column("streamSeq").to_pylist()
+    assert seqs == list(range(1, count + 1))
 
 
 def test_filter_subjects_select_messages(

@@ -34,17 +34,17 @@ def read_share(
     source, deliveries = share.source, Deliveries.unpack(share.packed)
     constants = {"stream": source.stream, "domain": settings.domain, "consumer": share.consumer}
     for messages in read_messages(settings, source, deliveries.seqs, projection.fields):
-        decompressed = decompress(
+        for decompressed in decompress(
             messages,
             settings.payload_compression,
             settings.payload_on_error,
             source.stream,
             settings.payload_max_decompressed,
-        )
-        at = np.searchsorted(deliveries.seqs, decompressed.seqs)
-        columns = {
-            **decompressed.columns,
-            "consumerSeq": pa.array(deliveries.consumer_seqs[at]),
-            "delivered": pa.array(deliveries.counts[at]),
-        }
-        yield projection.batch(replace(decompressed, columns=columns), constants)
+        ):
+            at = np.searchsorted(deliveries.seqs, decompressed.seqs)
+            columns = {
+                **decompressed.columns,
+                "consumerSeq": pa.array(deliveries.consumer_seqs[at]),
+                "delivered": pa.array(deliveries.counts[at]),
+            }
+            yield projection.batch(replace(decompressed, columns=columns), constants)

@@ -20,6 +20,7 @@ from ..._support.options import settings
         ("nats.max.messages.per.trigger", "many", "valid integer"),
         ("nats.max.bytes.per.trigger", "8XB", "a size such as 8MiB"),
         ("nats.fetch.bytes", "1KiB", "greater than or equal to 65536"),
+        ("nats.payload.max.decompressed", "2GiB", "less than or equal to 2147483647"),
         ("nats.poll.interval", "soon", "a duration such as 500ms"),
         ("nats.poll.interval", "0", "greater than 0"),
         ("nats.fail.on.data.loss", "perhaps", "valid boolean"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import zstandard
 from hypothesis import given
@@ -30,7 +31,7 @@ from pyspark.sql.types import (
 import nats_spark_common
 from nats_spark_common import NatsSparkError, OptionError, PayloadError, ServerError
 from nats_spark_common.jetstream.api import parse_json
-from nats_spark_common.rows.compression import decompress
+from nats_spark_common.rows.compression import MAX_BLOCK, decompress
 from nats_spark_common.rows.messages import (
     HEADERS_TYPE,
     MESSAGE_COLUMNS,
@@ -217,7 +218,7 @@ def payloads(*values: bytes) -> Messages:
 @given(data=st.binary(max_size=200))
 def test_payloads_are_decompressed(kind: str, pack: object, data: bytes) -> None:
     packed = pack(data)  # type: ignore[operator]
-    opened = decompress(payloads(packed, b""), kind, "fail", "S")
+    (opened,) = decompress(payloads(packed, b""), kind, "fail", "S")
     assert opened.columns["content"].to_pylist() == [data, b""]
 
 
@@ -227,7 +228,7 @@ def test_payloads_are_decompressed(kind: str, pack: object, data: bytes) -> None
 def test_a_payload_that_cannot_be_decompressed_is_kept_or_null(
     policy: str, expected: list[object]
 ) -> None:
-    opened = decompress(payloads(b"plain", zlib.compress(b"ok")), "zlib", policy, "S")
+    (opened,) = decompress(payloads(b"plain", zlib.compress(b"ok")), "zlib", policy, "S")
     assert opened.columns["content"].to_pylist() == expected
 
 
@@ -235,12 +236,12 @@ def test_a_payload_that_cannot_be_decompressed_is_kept_or_null(
 def test_a_truncated_payload_cannot_be_decompressed(kind: str) -> None:
     pack = {"zlib": zlib.compress, "gzip": gzip.compress, "zstd": zstandard.compress}[kind]
     with pytest.raises(PayloadError, match=f"'S', sequence 1: the payload is not {kind}"):
-        decompress(payloads(pack(b"text" * 50)[:-5]), kind, "fail", "S")
+        list(decompress(payloads(pack(b"text" * 50)[:-5]), kind, "fail", "S"))
 
 
 def test_a_zstd_frame_without_its_size_is_decompressed() -> None:
     packer = zstandard.ZstdCompressor(write_content_size=False)
-    opened = decompress(payloads(packer.compress(b"text" * 50)), "zstd", "fail", "S")
+    (opened,) = decompress(payloads(packer.compress(b"text" * 50)), "zstd", "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"text" * 50]
 
 
@@ -259,14 +260,14 @@ def test_every_part_of_a_payload_is_decompressed(
 ) -> None:
     """Members of gzip, padded with zeros; frames of zstd, with such among them as are skipped."""
     end = SKIPPED * padding if kind == "zstd" else b"\0" * padding
-    opened = decompress(payloads(end.join(map(PACK[kind], parts)) + end), kind, "fail", "S")
+    (opened,) = decompress(payloads(end.join(map(PACK[kind], parts)) + end), kind, "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"".join(parts)]
 
 
 @pytest.mark.parametrize("size", [1_023, 1_024, 1_025, 100_000])
 def test_frames_of_any_length_are_decompressed(size: int) -> None:
     noise = [random.Random(each).randbytes(size) for each in range(3)]
-    opened = decompress(payloads(b"".join(map(zstandard.compress, noise))), "zstd", "fail", "S")
+    (opened,) = decompress(payloads(b"".join(map(zstandard.compress, noise))), "zstd", "fail", "S")
     assert opened.columns["content"].to_pylist() == [b"".join(noise)]
 
 
@@ -275,19 +276,21 @@ def test_frames_of_any_length_are_decompressed(size: int) -> None:
 def test_trailing_bytes_are_not_dropped(kind: str, behind: bytes) -> None:
     packed = PACK[kind](b"text" * 50) + behind
     with pytest.raises(PayloadError, match=f"'S', sequence 1: the payload is not {kind}"):
-        decompress(payloads(packed), kind, "fail", "S")
-    assert decompress(payloads(packed), kind, "raw", "S").columns["content"][0].as_py() == packed
+        list(decompress(payloads(packed), kind, "fail", "S"))
+    (kept,) = decompress(payloads(packed), kind, "raw", "S")
+    assert kept.columns["content"][0].as_py() == packed
 
 
 @pytest.mark.parametrize("kind", PACK)
 def test_the_decompressed_size_is_bounded(kind: str) -> None:
     fits, bomb = PACK[kind](b"\0" * 9_999), PACK[kind](b"\0" * 10_000)
-    opened = decompress(payloads(fits, bomb), kind, "null", "S", 9_999)
+    (opened,) = decompress(payloads(fits, bomb), kind, "null", "S", 9_999)
     assert opened.columns["content"].to_pylist() == [b"\0" * 9_999, None]
     with pytest.raises(PayloadError, match=r"1: .*nats\.payload\.max\.decompressed=9999 "):
-        decompress(payloads(bomb), kind, "fail", "S", 9_999)
+        list(decompress(payloads(bomb), kind, "fail", "S", 9_999))
+    whole = bomb if kind == "zlib" else bomb + bomb
     with pytest.raises(PayloadError, match=r"max\.decompressed"):  # of all parts together
-        decompress(payloads(bomb if kind == "zlib" else bomb + bomb), kind, "fail", "S", 9_999)
+        list(decompress(payloads(whole), kind, "fail", "S", 9_999))
 
 
 @pytest.mark.parametrize("kind", PACK)
@@ -301,17 +304,49 @@ def test_a_decompression_bomb_takes_little_memory(kind: str) -> None:
     }[kind]
     bomb = b"".join([packer.compress(zeros) for _ in range(64)]) + packer.flush()
     tracemalloc.start()
-    opened = decompress(payloads(bomb), kind, "null", "S", 1 << 20)
+    (opened,) = decompress(payloads(bomb), kind, "null", "S", 1 << 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert opened.columns["content"].to_pylist() == [None]
     assert peak < 128 << 20
 
 
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("policy", ["fail", "null", "raw"])
+def test_many_payloads_that_expand_take_little_memory(kind: str, policy: str) -> None:
+    """They are 160 MiB in all, from a few kilobytes."""
+    size, count, bad = 4 << 20, 40, b"plain"
+    packed = [PACK[kind](bytes(size))] * count
+    if policy != "fail":
+        packed[20] = bad
+    arrow = pa.total_allocated_bytes()
+    lengths: list[int | None] = []
+    seqs: list[int] = []
+    tracemalloc.start()
+    for block in decompress(payloads(*packed), kind, policy, "S"):
+        content = block.columns["content"]
+        lengths += pc.binary_length(content).to_pylist()
+        seqs += block.seqs.tolist()
+        assert content.nbytes < MAX_BLOCK + 1_000
+        assert pa.total_allocated_bytes() - arrow < 2 * MAX_BLOCK + 10_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * MAX_BLOCK
+    assert seqs == list(range(1, count + 1))
+    middle = {"fail": size, "null": None, "raw": len(bad)}[policy]
+    assert lengths == [size] * 20 + [middle] + [size] * 19
+
+
+def test_a_payload_above_the_size_of_a_block_has_one_of_its_own() -> None:
+    sizes = [1, MAX_BLOCK + 1, 1, 1]
+    blocks = decompress(payloads(*(zlib.compress(bytes(n)) for n in sizes)), "zlib", "fail", "S")
+    assert [block.seqs.tolist() for block in blocks] == [[1], [2], [3, 4]]
+
+
 @pytest.mark.parametrize("kind", ["zlib", "gzip", "zstd"])
 @pytest.mark.parametrize("policy", ["fail", "null", "raw"])
 def test_an_empty_payload_stays_empty_under_every_policy(kind: str, policy: str) -> None:
-    opened = decompress(payloads(b""), kind, policy, "S")
+    (opened,) = decompress(payloads(b""), kind, policy, "S")
     assert opened.columns["content"].to_pylist() == [b""]
 
 
@@ -321,29 +356,31 @@ def test_a_payload_that_is_not_compressed_is_kept_with_the_policy_raw(
     kind: str, data: bytes
 ) -> None:
     plain = b"plain " + data
-    opened = decompress(payloads(plain), kind, "raw", "S")
+    (opened,) = decompress(payloads(plain), kind, "raw", "S")
     assert opened.columns["content"].to_pylist() == [plain]
 
 
 def test_the_error_of_a_payload_names_its_sequence_and_the_options() -> None:
     words = r"'S', sequence 2: .*nats\.payload\.compression.*nats\.payload\.on\.error"
     with pytest.raises(PayloadError, match=words):
-        decompress(payloads(zlib.compress(b"ok"), b"plain"), "zlib", "fail", "S")
+        list(decompress(payloads(zlib.compress(b"ok"), b"plain"), "zlib", "fail", "S"))
 
 
 def test_without_compression_payloads_stay_as_they_are() -> None:
     messages = payloads(zlib.compress(b"x"))
-    assert decompress(messages, "none", "fail", "S") is messages
+    (same,) = decompress(messages, "none", "fail", "S")
+    assert same is messages
 
 
 def test_payloads_that_were_not_requested_are_not_decompressed() -> None:
     messages = from_messages(ITEMS, frozenset({"subject"}))
-    assert decompress(messages, "zlib", "fail", "S") is messages
+    (same,) = decompress(messages, "zlib", "fail", "S")
+    assert same is messages
 
 
 def test_other_columns_stay_as_they_are() -> None:
     packed = [Message(1, b"a", 0, b"", zlib.compress(b"x"))]
     messages = from_messages(packed, MESSAGE_COLUMNS)
-    opened = decompress(messages, "zlib", "fail", "S")
+    (opened,) = decompress(messages, "zlib", "fail", "S")
     for name in ("subject", "headers", "timestamp"):
         assert opened.columns[name] is messages.columns[name]

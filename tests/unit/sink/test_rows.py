@@ -376,7 +376,7 @@ def test_a_message_above_max_payload_is_rejected_with_its_headers_counted() -> N
 def test_compressed_payloads_can_be_decompressed(kind: str, payloads: list[bytes]) -> None:
     closed = compress(pa.array(payloads, pa.binary()), kind)
     messages = Messages(np.arange(len(payloads)), {"content": closed})
-    opened = decompress(messages, kind, "fail", "ORDERS")
+    (opened,) = decompress(messages, kind, "fail", "ORDERS")
     assert opened.columns["content"].to_pylist() == payloads
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import OptionError
-from ..rows.compression import MAX_DECOMPRESSED
+from ..rows.compression import LARGEST_PAYLOAD, MAX_DECOMPRESSED
 from .consistency import check_together
 from .files import require_files, with_file_texts
 from .java_variables import warn_of_unused_variables
@@ -184,7 +184,9 @@ class NatsSettings(BaseSettings):
         "raw", description="if a payload cannot be decompressed: raw (keep it), null, or fail"
     )
     payload_max_decompressed: Size = Field(
-        MAX_DECOMPRESSED, description="maximum size of a decompressed payload"
+        MAX_DECOMPRESSED,
+        le=LARGEST_PAYLOAD,
+        description="maximum size of a decompressed payload, less than 2 GiB",
     )
     flavor: Flavor = Field(
         "v2", description="flavor of format('nats'): v2, balanced or partitioned"

@@ -38,14 +38,14 @@ def _read(
     settings: NatsSettings, projection: Projection, ranges: tuple[StreamRange, ...]
 ) -> Iterator[pa.RecordBatch]:
     for part, messages in read_ranges(settings, ranges, projection.fields):
-        decompressed = decompress(
+        for decompressed in decompress(
             messages,
             settings.payload_compression,
             settings.payload_on_error,
             part.stream,
             settings.payload_max_decompressed,
-        )
-        yield projection.batch(decompressed, {"stream": part.stream, "domain": settings.domain})
+        ):
+            yield projection.batch(decompressed, {"stream": part.stream, "domain": settings.domain})
 
 
 def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import zstandard
@@ -14,6 +14,12 @@ from .messages import Messages
 
 #: Maximum size of a decompressed payload in bytes: default of ``nats.payload.max.decompressed``.
 MAX_DECOMPRESSED = 64 << 20
+
+#: Maximum bytes of one value in an Arrow column of binaries, and in Spark.
+LARGEST_PAYLOAD = (1 << 31) - 1
+
+#: Maximum bytes of decompressed payloads in a block of messages, unless it has only one.
+MAX_BLOCK = 32 << 20
 
 #: Bytes decompressed in one step; at the highest ratio they become about 30 MiB.
 _FEED = 1 << 10
@@ -81,8 +87,11 @@ _ERRORS = (zlib.error, EOFError, zstandard.ZstdError, _TooLargeError)
 
 def decompress(
     messages: Messages, kind: str, on_error: str, stream: str, limit: int = MAX_DECOMPRESSED
-) -> Messages:
+) -> Iterator[Messages]:
     """Decompress the payloads of the ``content`` column; an empty payload stays empty.
+
+    Yields the messages in one block, or in several of at most `MAX_BLOCK` bytes of content, because
+    a megabyte of payloads may become gigabytes. A block with more than that has one message.
 
     Args:
         kind: ``none``, ``zlib``, ``gzip`` or ``zstd``.
@@ -93,18 +102,32 @@ def decompress(
     Raises ``PayloadError`` with the stream and sequence if ``on_error`` is ``fail``.
     """
     if kind == "none" or "content" not in messages.columns:
-        return messages
+        yield messages
+        return
     decompress_one = _DECOMPRESS[kind]
     contents: list[bytes | None] = []
+    first = size = 0
     for row, payload in enumerate(messages.columns["content"].to_pylist()):
         try:
-            contents.append(decompress_one(payload, limit) if payload else payload)
+            content = decompress_one(payload, limit) if payload else payload
         except _ERRORS as error:
             if on_error == "fail":
                 where = f"stream {stream!r}, sequence {messages.seqs[row]}"
                 raise PayloadError(f"{where}: {_explain(error, kind, limit)}") from error
-            contents.append(payload if on_error == "raw" else None)
+            content = payload if on_error == "raw" else None
+        if content:
+            size += len(content)
+            if size > MAX_BLOCK and contents:
+                yield _with_contents(messages.slice(first, row), contents)
+                first, size = row, len(content)
+        contents.append(content)
+    yield _with_contents(messages.slice(first, len(messages)), contents)
+
+
+def _with_contents(messages: Messages, contents: list[bytes | None]) -> Messages:
+    """Return the messages with these contents, and empty the list: the array has a copy."""
     columns = {**messages.columns, "content": pa.array(contents, pa.binary())}
+    contents.clear()
     return Messages(messages.seqs, columns)
 
 
