@@ -16,9 +16,9 @@ def frame(
     return spark.readStream.format(flavor).options(**named(**options)).load()
 
 
-def balanced(spark: SparkSession, url: str, stream: str) -> DataFrame:
+def balanced(spark: SparkSession, url: str, stream: str, **options: str) -> DataFrame:
     """Return a frame of the consumer ``spark``."""
-    return frame(spark, url, stream, "nats-balanced", durable_name=DURABLE)
+    return frame(spark, url, stream, "nats-balanced", durable_name=DURABLE, **options)
 
 
 def partitioned(spark: SparkSession, url: str, prefix: str) -> DataFrame:

@@ -19,7 +19,7 @@ from nats_spark_common.reading.range_reader import read_range
 
 from .._support import consuming
 from .._support.admin import Admin, mirror, wait_until
-from .._support.reading import numbers, read_stream
+from .._support.reading import ALWAYS, Driver, numbers, read_stream
 
 COUNT = 2_000
 
@@ -118,6 +118,37 @@ def test_balanced_reads_a_mirrored_work_queue_from_its_leader(
             assert numbers(driver.rows(start, end)) == list(range(1, COUNT + 2))
         driver.latest(end)
     admin.delete_stream(f"{stream}-T")
+
+
+@pytest.mark.parametrize(("wanted", "lag"), [("2", 90), ("1", 90), (">", 900), (None, 900)])
+def test_the_lag_is_that_of_the_stream(
+    nats_server: EmbeddedServer, mirrored: str, wanted: str | None, lag: int
+) -> None:
+    """A mirror that lacks the messages reports "not found", without a name of its own."""
+    options = {"nats.url": nats_server.url, "nats.stream.name": mirrored, "nats.start": "1001"}
+    options |= {"nats.poll.interval": ALWAYS, "nats.max.messages.per.trigger": "100"}
+    if wanted:
+        options["nats.stream.subjects"] = f"{mirrored}.{wanted}"
+    with Driver(options) as driver:
+        driver.latest(driver.initial())
+        for _ in range(30):
+            (found,) = driver.reader.reportLatestOffset()["streams"].values()
+            assert found["lag"] == lag
+            assert found["lagSeconds"] > 0
+
+
+def test_the_lag_of_a_filter_without_unread_messages_is_zero(
+    admin: Admin, nats_server: EmbeddedServer, mirrored: str
+) -> None:
+    admin.publish(f"{mirrored}.rare")
+    admin.fill(mirrored, 100)
+    options = {"nats.url": nats_server.url, "nats.stream.name": mirrored}
+    options |= {"nats.stream.subjects": f"{mirrored}.rare", "nats.poll.interval": ALWAYS}
+    with Driver({**options, "nats.max.messages.per.trigger": str(COUNT + 1)}) as driver:
+        driver.latest(driver.initial())
+        for _ in range(10):
+            (found,) = driver.reader.reportLatestOffset()["streams"].values()
+            assert (found["lag"], found["lagBytes"], found["lagSeconds"]) == (0, 0, 0.0)
 
 
 def test_each_task_of_many_reads_what_is_stored(

@@ -156,6 +156,25 @@ def test_a_balanced_query_shows_its_consumer(
     assert source["streams"][0]["position"] == 100
 
 
+def test_a_mirror_does_not_answer_for_the_age_of_what_a_consumer_has_left(
+    as_json: AsJson,
+    spark: SparkSession,
+    nats_server: EmbeddedServer,
+    admin: Admin,
+    stream: str,
+    table: Table,
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 100)
+    table.run(balanced(spark, nats_server.url, stream, stream_subjects=f"{stream}.1"))
+    admin.fill(stream, 20)
+    mirror(admin, f"{stream}M", stream, seq=104, filter_subject=f"{stream}.3")
+    for _ in range(15):
+        (lag,) = as_json("lag", str(table.checkpoint))["sources"][0]["streams"]
+        assert lag["lag"] == 2
+        assert lag["lagSeconds"] > 0
+
+
 def test_a_partitioned_query_shows_all_its_streams(
     as_json: AsJson,
     spark: SparkSession,

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import NatsSparkError
+from ..errors import NatsSparkError, ServerError
 from ..protocol.timestamps import rfc3339_to_ns
-from .api import StreamInfo
+from .api import StreamInfo, is_no_message
 from .control import Control
 
 _log = logging.getLogger(__name__)
@@ -52,15 +52,7 @@ def unread(control: Control, info: StreamInfo, after: int, timeout: float) -> Un
         timeout: seconds to wait for each reply.
     """
     found = unread_by_direct_get(control, info, after, timeout)
-    if found is not None:
-        return found
-    first = max(after + 1, info.first_seq)
-    stored_ns = _stored_ns(control, info, first, timeout)
-    counted = _by_consumer(control, info, first, timeout) if info.retention == "limits" else None
-    if counted is not None:
-        return Unread(counted, stored_ns)
-    sequences = info.last_seq - first + 1
-    return Unread(min(sequences, info.messages), stored_ns, exact=first == info.first_seq)
+    return found or _by_leader(control, info, max(after + 1, info.first_seq), timeout)
 
 
 def unread_by_direct_get(
@@ -72,6 +64,9 @@ def unread_by_direct_get(
 ) -> Unread | None:
     """Return the messages after a sequence with one request; None if it does not tell.
 
+    Mirrors may reply to direct gets, and a "not found" does not name the stream that replied. The
+    leader of the stream is asked then, with up to three requests more.
+
     Args:
         filters: count the messages of one filter subject only; of several, this does not tell.
     """
@@ -79,15 +74,15 @@ def unread_by_direct_get(
         return Unread(0, None)
     if not info.allow_direct or len(filters) > 1:
         return None
-    request: dict[str, object] = {"seq": max(after + 1, info.first_seq), "batch": 1}
+    first = max(after + 1, info.first_seq)
+    request: dict[str, object] = {"seq": first, "batch": 1}
     if filters:
         request["next_by_subj"] = filters[0]
     try:
         headers = control.direct_get(info.name, request, timeout)
-        if headers.get("Status") == "404" and filters:
-            return Unread(0, None)
-        if headers.get("Nats-Stream") != info.name:  # a mirror's, or a status
-            return None
+        if headers.get("Status") == "404" or headers.get("Nats-Stream", info.name) != info.name:
+            found = _by_leader(control, info, first, timeout, *filters)
+            return found if found.exact or found.stored_ns else None
         # Servers before 2.11 send no number of pending messages.
         pending = int(headers["Nats-Num-Pending"])
         return Unread(pending + 1, rfc3339_to_ns(headers["Nats-Time-Stamp"]))
@@ -96,19 +91,36 @@ def unread_by_direct_get(
         return None
 
 
-def _stored_ns(control: Control, info: StreamInfo, first: int, timeout: float) -> int | None:
-    call, request = f"STREAM.MSG.GET.{info.name}", {"seq": first, "next_by_subj": ">"}
+def _by_leader(
+    control: Control, info: StreamInfo, first: int, timeout: float, subject: str = ">"
+) -> Unread:
+    """Return the messages from a sequence on that match a filter subject, from the leader."""
+    call, request = f"STREAM.MSG.GET.{info.name}", {"seq": first, "next_by_subj": subject}
+    stored_ns = None
     try:
-        return rfc3339_to_ns(control.api_once(call, request, timeout)["message"]["time"])
+        stored_ns = rfc3339_to_ns(control.api_once(call, request, timeout)["message"]["time"])
     except (NatsSparkError, KeyError, TypeError) as error:
+        if isinstance(error, ServerError) and is_no_message(error):
+            return Unread(0, None)
         _log.debug("%s does not tell a time: %s", call, error)
-        return None
+    counted = None
+    if info.retention == "limits":
+        counted = _by_consumer(control, info, first, timeout, subject)
+    if counted is not None:
+        return Unread(counted, stored_ns if counted else None)
+    sequences = info.last_seq - first + 1
+    exact = first == info.first_seq and subject == ">"
+    return Unread(min(sequences, info.messages), stored_ns, exact)
 
 
-def _by_consumer(control: Control, info: StreamInfo, first: int, timeout: float) -> int | None:
+def _by_consumer(
+    control: Control, info: StreamInfo, first: int, timeout: float, subject: str
+) -> int | None:
     """Return what a consumer that starts at the first message reports as pending."""
     name = f"spark_count_{secrets.token_hex(8)}"
     start = {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
+    if subject != ">":
+        start["filter_subject"] = subject
     try:
         return int(control.consumer_state(info, name, timeout, **start)["num_pending"])
     except (NatsSparkError, KeyError, ValueError) as error:

@@ -59,5 +59,6 @@ class Report:
                 self._paused_until = time.monotonic() + _PAUSE
                 return
             size = round(left.messages * info.average_size)
-            age = round(left.age or 0.0, 3)
-            streams[name].update(lag=left.messages, lagBytes=size, lagSeconds=age)
+            streams[name].update(lag=left.messages, lagBytes=size)
+            if left.age is not None:
+                streams[name]["lagSeconds"] = round(left.age, 3)
