@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from nats_spark_common import AuthError, ConnectError, NatsSettings
 from nats_spark_common.connection import buffer, connection, pool
 from nats_spark_common.connection.connect import connect
+from nats_spark_common.connection.connection import Connection
 from nats_spark_common.embedded import EmbeddedServer
 
 from .._support.admin import Admin, wait_until
@@ -82,14 +83,40 @@ def named(server: EmbeddedServer, name: str) -> int:
 
 
 def test_threads_share_the_idle_connections(nats_server: EmbeddedServer) -> None:
-    settings = NatsSettings.from_options({"nats.url": nats_server.url})
+    """One that finds a connection has it for itself, even if another looks at the same time."""
+    idle = pool.IdleConnections()
+    taken: list[Connection | None] = []
+    other = threading.Thread(target=lambda: taken.append(idle.take("key")))
 
-    def take_and_give(_: int) -> int:
+    class Interrupted(list[tuple[float, Connection]]):
+        """Lets the other thread run after it was found not to be empty."""
+
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if other.ident is None:
+                other.start()
+                other.join(0.5)  # which has to wait, so this does not end earlier
+            return found
+
+    idle._kept["key"] = Interrupted()
+    with connect(NatsSettings.from_options({"nats.url": nats_server.url})) as link:
+        idle.keep("key", link)
+        taken.append(idle.take("key"))
+        other.join()
+    assert sorted(taken, key=lambda each: each is None) == [link, None]
+
+
+def test_an_idle_connection_keeps_no_large_buffer() -> None:
+    with EmbeddedServer("max_payload: 64MB") as server, closing(Admin(server.url)) as admin:
+        admin.create_stream("S")
+        admin.publish("S.a", b"x" * (15 << 20))
+        settings = NatsSettings.from_options({"nats.url": server.url})
         with pool.connection(settings) as link:
-            return id(link) if link.usable() else 0
-
-    with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(take_and_give, range(2_000)))
+            link.request("$JS.API.STREAM.MSG.GET.S", b'{"seq":1}', 20.0)
+            assert link.buffer_size > 15 << 20
+        assert link.buffer_size == buffer.BLOCK_BYTES
+        with pool.connection(settings) as next_taken:
+            assert next_taken is link
 
 
 @pytest.mark.parametrize("host", ["a..b", f"{'x' * 70}.example", ".example"])
