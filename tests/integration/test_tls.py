@@ -75,6 +75,20 @@ def test_tls_files_as_text(certificates: Certificates) -> None:
         assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ship", [True, False])
+def test_comments_in_any_language_are_not_part_of_a_certificate(
+    tmp_path: Path, certificates: Certificates, ship: bool
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    ca = f"# Főtanúsítvány\n{certificates.ca.read_text()}# vége\n"
+    bundle.write_text(ca, encoding="utf-8")
+    with filled(certificates.server_block(), tls=_context(certificates)) as server:
+        check(server, tls_ca=str(bundle), files_ship=str(ship))
+        check(server, tls_ca_pem=ca)
+        with pytest.raises(ConnectError, match=r"nats\.tls\.ca\.pem"):
+            check(server, tls_ca_pem="Főtanúsítvány")
+
+
 def _context(certificates: Certificates, *, client: bool = False) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(certificates.ca))
     if client:

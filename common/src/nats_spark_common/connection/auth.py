@@ -24,6 +24,7 @@ from ..options.settings import NatsSettings
 
 _log = logging.getLogger(__name__)
 
+_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _CREDS_SECTION = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*(\S+)\s*-+END \1-+")
 
 #: The options for which this process has logged that they are not used.
@@ -38,7 +39,7 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
     context = ssl.create_default_context()
     try:
         if settings.tls_ca or settings.tls_ca_pem:
-            context.load_verify_locations(settings.tls_ca, cadata=settings.tls_ca_pem)
+            context.load_verify_locations(settings.tls_ca, cadata=_pem_blocks(settings.tls_ca_pem))
         with ExitStack() as files:
             cert = settings.tls_cert or _as_file(files, settings.tls_cert_pem)
             key = settings.tls_key or _as_file(files, _revealed(settings.tls_key_secret))
@@ -54,11 +55,22 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
     return context
 
 
+def _pem_blocks(text: str | None) -> str | None:
+    """Return a text without the comments between its PEM blocks, which `ssl` takes only in ASCII.
+
+    A text without blocks is returned for `ssl` to reject.
+    """
+    if text is None:
+        return None
+    blocks = "\n".join(each.group() for each in _PEM_BLOCK.finditer(text))
+    return blocks or text.encode("ascii", "replace").decode()
+
+
 def _as_file(files: ExitStack, text: str | None) -> str | None:
     """Write the text to a temporary file that only its owner can read, until ``files`` closes."""
     if text is None:
         return None
-    file = files.enter_context(NamedTemporaryFile("w"))  # noqa: SIM115
+    file = files.enter_context(NamedTemporaryFile("w", encoding="utf-8"))  # noqa: SIM115
     file.write(text)
     file.flush()
     return file.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,28 +23,66 @@ TEXT_FIELDS = {
     "tls_key": "tls_key_secret",
 }
 
+#: What a file may contain, and a path does not: PEM, a seed, or several lines.
+_CONTENTS = re.compile(r"-----BEGIN|\bS[NCOAUX][A-Z2-7]{40,}|[\r\n]")
+
 
 def require_files(settings: NatsSettings) -> None:
-    """Raise ``OptionError`` if a file that the settings name does not exist on this machine."""
-    for name in TEXT_FIELDS:
+    """Raise ``OptionError`` if a file that the settings name does not exist on this machine.
+
+    The message has no value that may be the contents of a file.
+    """
+    for name, text in TEXT_FIELDS.items():
         path = getattr(settings, name)
-        if path and not Path(path).is_file():
+        if not path:
+            continue
+        option = field_option(name)
+        if _CONTENTS.search(path):
             raise OptionError(
-                f"{field_option(name)}={path}: no such file on this machine; correct the path, or "
-                "remove the option"
+                f"{option} is the path of a file, but its value is the contents of one: set "
+                f"{field_option(text)} to the contents"
             )
+        if _is_too_long(path):
+            raise OptionError(
+                f"{option}: the value, of {len(path)} characters, is too long for a path: correct "
+                f"the path, or set {field_option(text)} to the contents of the file"
+            )
+        try:
+            found = Path(path).is_file()
+        except OSError as error:  # a folder that may not be searched
+            raise OptionError(
+                f"{option}={path} cannot be read: {error.strerror}; correct the path, or the "
+                "permissions of its folders"
+            ) from None
+        if not found:
+            raise OptionError(
+                f"{option}={path}: no such file on this machine; correct the path, or remove the "
+                "option"
+            )
+
+
+def _is_too_long(path: str) -> bool:
+    """Return whether a path is longer than Linux allows."""
+    encoded = path.encode(errors="replace")
+    return len(encoded) >= 4096 or max(map(len, encoded.split(b"/"))) > 255
 
 
 def with_file_texts(settings: NatsSettings) -> NatsSettings:
     """Return the settings with the texts of the files, so that executors need no files.
 
-    Raises ``AuthError`` if a file cannot be read.
+    Raises ``AuthError`` if a file cannot be read, and ``OptionError`` if it is empty, because its
+    text would count as not set.
     """
     found: dict[str, Any] = {}
     for name, text in TEXT_FIELDS.items():
         path = getattr(settings, name)
         if path:
             content = read_text(path, field_option(name))
+            if not content.strip():
+                raise OptionError(
+                    f"{field_option(name)}={path} is empty: correct the file or the path, or "
+                    "remove the option"
+                )
             secret = text.endswith("secret")
             found |= {name: None, text: SecretStr(content) if secret else content}
     return settings.model_copy(update=found)
@@ -52,7 +91,7 @@ def with_file_texts(settings: NatsSettings) -> NatsSettings:
 def read_text(path: str, option: str) -> str:
     """Return the text of a file. Raises ``AuthError`` that names the option."""
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise AuthError(f"{option}={path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
