@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +95,97 @@ def test_a_connection_key_tells_users_apart() -> None:
     one = settings(user="ada", password="1")
     assert one.connection_key() == settings(user="ada", password="1").connection_key()
     assert one.connection_key() != settings(user="ada", password="2").connection_key()
+
+
+@pytest.mark.parametrize("scheme", ["", "nats://", "nats://one,tls://"])
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [
+        ("ada:p#geheim", "percent-encode it .%23."),
+        ("ada:p/geheim", "percent-encode it .%2F."),
+        ("ada:p?geheim", "percent-encode it .%3F."),
+        ("a/da:geheim", "percent-encode it .%2F."),
+        ("ada:geheim,w", "percent-encode , as %2C"),
+        ("ada:geheim://w", "percent-encode|server URLs"),
+        (":geheim", "password without a user"),
+    ],
+)
+def test_credentials_that_a_url_cannot_hold_are_rejected_and_not_shown(
+    scheme: str, credentials: str, words: str
+) -> None:
+    with pytest.raises(OptionError, match=rf"nats\.url.*({words})") as caught:
+        settings(url=f"{scheme}{credentials}@host")
+    assert "geheim" not in str(caught.value)
+    assert "p#" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["nats://ada:p%23%2F%3f@host", "ada:p%23%2F%3f@host:4222/"])
+def test_credentials_of_a_url_may_be_percent_encoded(url: str) -> None:
+    found = settings(url=url)
+    assert (found.url, found.user) == (("nats://host:4222",), "ada")
+    assert found.password is not None
+    assert found.password.get_secret_value() == "p#/?"
+
+
+def test_a_password_is_not_combined_with_a_user_of_a_lower_layer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = tmp_path / "c.json"
+    context.write_text(json.dumps({"user": "eve", "password": "of eve"}))
+    monkeypatch.setenv("NATS_USER", "bob")
+    with pytest.raises(OptionError, match=r"nats\.password is set.*NATS_USER is in another"):
+        settings(password="geheim")
+    monkeypatch.delenv("NATS_USER")
+    monkeypatch.setenv("NATS_PASSWORD", "geheim")
+    with pytest.raises(OptionError, match=r"NATS_PASSWORD is set without .*user in the con"):
+        settings(context=str(context))
+    monkeypatch.setenv("NATS_USER", "bob")
+    found = settings(context=str(context))
+    assert found.user == "bob"
+    assert found.password is not None
+    assert found.password.get_secret_value() == "geheim"
+
+
+SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
+CREDENTIALS = f"""-----BEGIN NATS USER JWT-----
+{"e" * 600}
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+{SEED}
+------END USER NKEY SEED------
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "contents", "text_option"),
+    [
+        ("credential.file", CREDENTIALS, "credential.secret"),
+        ("credential.file", CREDENTIALS.replace("\n", "\\n"), "credential.secret"),
+        ("credential.file", "e" * 600, "credential.secret"),
+        ("nkey.seed.file", SEED, "nkey.seed.secret"),
+        ("nkey.seed.file", f" {SEED}\n", "nkey.seed.secret"),
+        ("tls.key", "-----BEGIN PRIVATE KEY-----", "tls.key.secret"),
+        ("tls.ca", f"MII{'A' * 5000}", "tls.ca.pem"),
+    ],
+)
+def test_contents_in_place_of_a_path_are_not_shown(
+    option: str, contents: str, text_option: str
+) -> None:
+    cert = {"tls.cert": __file__} if option == "tls.key" else {}
+    with pytest.raises(OptionError, match=rf"nats\.{option}.*set nats\.{text_option}") as caught:
+        settings(**{option: contents, **cert})
+    assert len(str(caught.value)) < 200
+    assert SEED not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+@pytest.mark.parametrize("option", ["credential.file", "nkey.seed.file", "tls.ca"])
+def test_an_empty_file_that_is_sent_to_executors_is_an_error(
+    tmp_path: Path, option: str, content: str
+) -> None:
+    """Its contents would be a setting that is not set: the user would be a guest."""
+    path = tmp_path / "empty"
+    path.write_text(content)
+    with pytest.raises(OptionError, match=rf"nats\.{option}={path} is empty"):
+        settings(**{option: str(path), "files.ship": "true"})

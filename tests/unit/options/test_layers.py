@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,86 @@ def test_a_context_that_is_missing_says_where_it_was_looked_for(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with pytest.raises(OptionError, match=r"nats\.context=prod.*prod\.json.*other"):
         settings(context="prod")
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://[::1", "nats://h\u2100x", "nats://ada:p#w@host", "http://x"]
+)
+def test_a_url_that_is_not_used_may_be_wrong(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("NATS_URL", url)
+    assert settings(url="there").url == ("nats://there:4222",)
+    with pytest.raises(OptionError, match="environment variable NATS_URL"):
+        settings()
+
+
+def test_a_missing_context_of_the_environment_is_a_warning_if_the_options_name_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("NATS_CONTEXT", "prod")
+    with caplog.at_level(logging.WARNING):
+        assert settings(url="there").url == settings(host="there").url == ("nats://there:4222",)
+    assert [each.message for each in caplog.records if "nats.context=prod" in each.message]
+    for options in ({}, {"url": "there", "context": "prod"}):
+        with pytest.raises(OptionError, match=r"nats\.context=prod"):
+            settings(**options)
+    monkeypatch.setenv("NATS_URL", "nats://one")
+    with pytest.raises(OptionError, match=r"nats\.context=prod"):
+        settings()
+
+
+RIVALS = [
+    ({"stream.name": "A"}, {"stream.pattern": "X*"}),
+    ({"tls.ca.pem": "x"}, {"tls.ca": __file__}),
+    (
+        {"tls.cert.pem": "x", "tls.key.secret": "y"},
+        {"tls.cert": __file__, "tls.key": __file__},
+    ),
+    ({"sink.mode": "best-effort"}, {"sink.atomic": "true"}),
+    ({"ack.policy": "all"}, {"ack.none": "true"}),
+    ({"max.messages.per.trigger": "4"}, {"min.messages.per.trigger": "5"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"), [*RIVALS, *((other, one) for one, other in RIVALS)]
+)
+def test_an_option_removes_what_contradicts_it_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str], variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"NATS_{name.upper().replace('.', '_')}", value)
+    found = NatsSettings.from_options({f"nats.{name}": value for name, value in options.items()})
+    assert found.model_fields_set == {name.replace(".", "_") for name in options}
+    with pytest.raises(OptionError):
+        NatsSettings.from_options({f"nats.{n}": v for n, v in (options | variables).items()})
+
+
+def test_settings_that_agree_come_from_different_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_SINK_ATOMIC", "true")
+    monkeypatch.setenv("NATS_MIN_MESSAGES_PER_TRIGGER", "5")
+    found = settings(**{"sink.mode": "exactly-once", "max.messages.per.trigger": "6"})
+    assert (found.sink_atomic, found.min_messages_per_trigger) == (True, 5)
+
+
+@pytest.mark.parametrize("name", ["~nouser/x.json", "a\0b", "x" * 5000, "~nouser"])
+def test_a_context_that_cannot_be_a_file_is_an_error_of_the_option(name: str) -> None:
+    with pytest.raises(OptionError, match=r"nats\.context=") as caught:
+        settings(context=name)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_context_of_deep_json_is_an_error_of_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text('{"url":' + "[" * 100_000)
+    with pytest.raises(OptionError, match=r"nats\.context=.*is not JSON"):
+        settings(context=str(path))
+
+
+def test_only_paths_of_a_context_are_expanded(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"user": "~ada", "password": "~nouser/x", "ca": "~nouser/ca.pem"}))
+    with pytest.raises(OptionError, match=r"nats\.tls\.ca=~nouser/ca\.pem: no such file"):
+        settings(context=str(path))
+    found = settings(context=str(path), **{"tls.ca.pem": "x"})
+    assert found.user == "~ada"

@@ -27,6 +27,9 @@ from ..._support.options import settings
         ("nats.payload.compression", "lz4", "'none', 'zlib', 'gzip' or 'zstd'"),
         ("nats.url", "http://host", "nats://host:4222"),
         ("nats.url", "nats://host:99999", "nats://host:4222"),
+        ("nats.url", "nats://[::1", "nats://host:4222"),
+        ("nats.host", "[::1", "nats://host:4222"),
+        ("nats.url", "nats://h\u2100x", "nats://host:4222"),
         ("nats.port", "x", "1 to 65535"),
         ("nats.stream.name", "a.b", "stream names"),
         ("nats.stream.subjects", "a..b", "subjects such as"),
@@ -70,9 +73,43 @@ def test_contradictions_are_refused(options: dict[str, str], named: list[str]) -
     assert all(name in str(caught.value) for name in named)
 
 
-def test_one_duration_in_two_spellings_is_no_difference() -> None:
-    both = {"nats.ping.interval": "10", "nats.ping.interval.secs": "10"}
-    assert NatsSettings.from_options(both).ping_interval == 10.0
+@pytest.mark.parametrize(
+    "both",
+    [
+        {"nats.ping.interval": "10", "nats.ping.interval.secs": "10"},
+        {"nats.msg.receive.wait.millis": "1000", "nats.pull.wait.time": "1"},
+        {"nats.js.define.consumer": "True", "nats.pull.consumer.create": "true"},
+        {"nats.payload.compression": "ZLIB", "nats.storage.payload.compression": "zlib"},
+        {"nats.payload.compression": "none", "nats.storage.payload.compression": "uncompressed"},
+        {"nats.stream.name": "A,B", "nats.pull.subscription.stream.name": "A, B"},
+        {"nats.msg.fetch.batch.size": "10", "nats.pull.batch.size": "010"},
+    ],
+)
+def test_one_value_in_two_spellings_is_no_difference(both: dict[str, str]) -> None:
+    found = NatsSettings.from_options(both)
+    assert all(found == NatsSettings.from_options({name: both[name]}) for name in both)
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        {"nats.user": "60", "nats.connection.user.name": "1m"},
+        {"nats.durable.name": "1", "nats.pull.subscription.durable.name": "1s"},
+        {"nats.ping.interval": "soon", "nats.ping.interval.secs": "later"},
+    ],
+)
+def test_texts_that_are_equal_as_durations_only_differ(both: dict[str, str]) -> None:
+    with pytest.raises(OptionError, match="are the same option and differ"):
+        NatsSettings.from_options(both)
+
+
+@pytest.mark.parametrize(
+    "option", ["nats.fetch.bytes", "nats.request.timeout", "nats.max.messages.per.trigger"]
+)
+def test_a_number_of_many_digits_is_an_error_of_the_option(option: str) -> None:
+    with pytest.raises(OptionError, match=rf"{option}='9+\.\.\.'") as caught:
+        NatsSettings.from_options({option: "9" * 5000})
+    assert len(str(caught.value)) < 500
 
 
 def test_the_balanced_flavor_has_a_default_limit() -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import unquote, urlsplit
+
+from pydantic.fields import FieldInfo
 
 from ..errors import OptionError
 from .java_variables import TO_PEM
-from .layers import Layer
+from .layers import Layer, Parse
+from .server_urls import split_credentials
+from .types import parse_field
 
 PREFIX = "nats."
 
@@ -84,12 +87,21 @@ JVM_ONLY = {
 }
 
 
-def options_layer(options: Mapping[str, str], fields: Iterable[str]) -> Layer:
+def parser(fields: Mapping[str, FieldInfo]) -> Parse:
+    """Return the function that parses the texts of these fields."""
+
+    def parse(name: str, text: str) -> object:
+        return parse_field(fields[name], text) if name in fields else text
+
+    return parse
+
+
+def options_layer(options: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Layer:
     """Return the layer of a reader's or writer's options.
 
     Raises ``OptionError`` for an unknown ``nats.`` option.
     """
-    layer = Layer()
+    layer = Layer(parse=parser(fields))
     known = {field_option(name): name for name in fields}
     for key, value in options.items():
         option = canonical(key)
@@ -115,9 +127,9 @@ def given(options: Mapping[str, str], name: str) -> bool:
     return any(canonical(key) in names for key in options)
 
 
-def environment_layer(environ: Mapping[str, str], fields: Iterable[str]) -> Layer:
+def environment_layer(environ: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> Layer:
     """Return the layer of the ``NATS_…`` variables that name an option; others are ignored."""
-    layer = Layer()
+    layer = Layer(parse=parser(fields))
     known = {field_option(name): name for name in fields}
     for key, value in environ.items():
         option = key.lower().replace("_", ".")
@@ -165,28 +177,16 @@ def with_url(layer: Layer) -> Layer:
         layer.put("url", ",".join(urls), origin)
         if problem:
             layer.problems["url"] = problem
-    for url in layer.values.get("url", "").split(","):
-        credentials = _credentials(url)
+    if "url" not in layer.values:
+        return layer
+    origin = layer.origins["url"]
+    try:
+        layer.values["url"], found = split_credentials(layer.values["url"])
+    except ValueError as error:
+        layer.problems.setdefault("url", f"{origin}: {error}")
+        return layer
+    for credentials in found:
         layer.of_url.update(credentials.keys() - layer.values.keys())
         for name, value in credentials.items():
-            layer.put(name, value, f"the {name} in {layer.origins['url']}")
-    if "url" in layer.values:
-        layer.values["url"] = ",".join(map(_bare, layer.values["url"].split(",")))
+            layer.put(name, value, f"the {name} in {origin}")
     return layer
-
-
-def _credentials(url: str) -> dict[str, str]:
-    """Return the user and password, or the token, in a URL."""
-    text = url.strip()
-    parts = urlsplit(text if "://" in text else f"nats://{text}")
-    if not parts.username:
-        return {}
-    if parts.password is None:
-        return {"token": unquote(parts.username)}
-    return {"user": unquote(parts.username), "password": unquote(parts.password)}
-
-
-def _bare(url: str) -> str:
-    """Return a URL without its credentials."""
-    scheme, separator, rest = url.strip().partition("://")
-    return scheme + separator + rest.rpartition("@")[2] if separator else url.rpartition("@")[2]

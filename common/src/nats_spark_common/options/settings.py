@@ -18,12 +18,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..errors import OptionError
 from ..rows.compression import LARGEST_PAYLOAD, MAX_DECOMPRESSED
-from .consistency import check_together
+from .consistency import check_together, without_rivals
 from .files import require_files, with_file_texts
 from .java_variables import warn_of_unused_variables
-from .layers import IDENTITY, Layer, merge
-from .names import environment_layer, field_option, options_layer
-from .nats_context import context_layer
+from .layers import IDENTITY, Layer, merge, one_identity
+from .names import environment_layer, field_option, options_layer, parser
+from .nats_context import used_context
 from .positions import Earliest, Latest, Positions
 from .types import (
     AckPolicy,
@@ -309,14 +309,15 @@ class NatsSettings(BaseSettings):
             options: as Spark passes them; names that do not begin with ``nats.`` are ignored.
             flavor: the flavor that is used; it decides a default.
 
-        Raises ``OptionError`` with the option, its value and the allowed values.
+        Raises:
+            OptionError: an option is wrong; has the option, its value and the allowed values.
+            AuthError: with ``nats.files.ship``, a file cannot be read.
         """
         fields = cls.model_fields
         warn_of_unused_variables(os.environ)
         layers = [options_layer(options, fields), environment_layer(os.environ, fields)]
-        context = next((each.values["context"] for each in layers if "context" in each.values), "")
-        if context:
-            layers.append(context_layer(context))
+        layers += used_context(*layers)
+        layers = without_rivals(one_identity(layers), parser(fields))
         if flavor == "balanced":
             layers.append(Layer({"max_messages_per_trigger": str(_BALANCED_MAX_MESSAGES)}))
         merged = merge(layers)
@@ -374,6 +375,7 @@ def _error_text(error: ValidationError, merged: Layer) -> str:
     if name not in merged.values:
         return f"{field_option(name)}: {reason}"
     secret = "SecretStr" in str(NatsSettings.model_fields[name].annotation)
-    shown = "(secret)" if secret else repr(merged.values[name])
+    text = merged.values[name]
+    shown = "(secret)" if secret else repr(text if len(text) <= 200 else f"{text[:200]}...")
     expected = first.get("ctx", {}).get("expected") or reason[:1].lower() + reason[1:]
     return f"{merged.origins.get(name, name)}={shown}: expected {expected}"

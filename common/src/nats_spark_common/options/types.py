@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from ..protocol.partition_names import MAX_PARTITIONS
 from ..protocol.subjects import disjoint, is_name
 from .durations import parse_duration
 from .positions import Earliest, Latest, Positions, parse_positions
+from .server_urls import parse_list, parse_urls
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -25,32 +26,10 @@ def parse_size(value: Any) -> int:
         raise ValueError("a size such as 8MiB, 64KiB, 8MB, or plain bytes")
     number, unit, suffix = match.groups()
     base = 1000 if unit and (suffix or "").lower() == "b" else 1024
-    return int(float(number) * base ** _POWERS[unit.lower()])
-
-
-def parse_list(value: Any) -> tuple[str, ...]:
-    """Return the items of a comma list, without whitespace and empty items."""
-    parts = value if isinstance(value, (tuple, list)) else str(value).split(",")
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def parse_urls(value: Any) -> tuple[str, ...]:
-    """Return server URLs, ``nats://`` or ``tls://``; credentials are options of their own."""
-    urls = []
-    for text in parse_list(value):
-        url = text if "://" in text else f"nats://{text}"
-        parts = urlsplit(url)
-        try:
-            port = parts.port or 4222
-        except ValueError:
-            port = 0
-        if parts.scheme not in ("nats", "tls") or not parts.hostname or not 0 < port < 65536:
-            raise ValueError("server URLs such as nats://host:4222 or tls://host:4222")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        urls.append(f"{parts.scheme}://{host}:{port}")
-    if not urls:
-        raise ValueError("at least one server URL such as nats://host:4222")
-    return tuple(urls)
+    size = float(number) * base ** _POWERS[unit.lower()]
+    if size >= 1 << 63:
+        raise ValueError("a size below 8 EiB")
+    return int(size)
 
 
 def parse_subjects(value: Any) -> tuple[str, ...]:
@@ -129,8 +108,15 @@ class Kind:
     text: str
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Kind("duration")]
-PositiveDuration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), Kind("duration")]
+def parse_field(field: FieldInfo, text: str) -> Any:
+    """Return what a setting's text means. Raises ``ValueError`` if it has no meaning."""
+    annotated: Any = Annotated  # the type is known at run time only
+    return TypeAdapter[Any](annotated[field.annotation, field]).validate_python(text)
+
+
+_seconds = (BeforeValidator(parse_duration), Field(allow_inf_nan=False), Kind("duration"))
+Duration = Annotated[float, *_seconds]
+PositiveDuration = Annotated[float, *_seconds, Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0), Kind("size")]
 Count = Annotated[int, Field(gt=0), Kind("integer")]
 StreamNames = Annotated[tuple[str, ...], BeforeValidator(parse_stream_names), Kind("comma list")]
