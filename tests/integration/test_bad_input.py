@@ -11,11 +11,20 @@ from pyspark.sql import SparkSession
 from pyspark.sql.datasource import CaseInsensitiveDict
 
 import pyspark_nats_balanced
+import pyspark_nats_partitioned
 import pyspark_nats_v2
+from nats_spark_common import OptionError
 from nats_spark_common.embedded import EmbeddedServer
 
-from .._support.admin import Admin
+from .._support.admin import Admin, wait_until
 from .._support.options import options
+from .._support.reading import read_stream
+
+SOURCES = {
+    "v2": pyspark_nats_v2.DefaultSource,
+    "balanced": pyspark_nats_balanced.DefaultSource,
+    "partitioned": pyspark_nats_partitioned.DefaultSource,
+}
 
 
 def load_fails(spark: SparkSession, match: str, **options: str) -> None:
@@ -165,6 +174,29 @@ def test_what_is_loaded_by_name_is_the_stream(
         spark.read.format("nats-v2").option("nats.url", nats_server.url).load("some/folder")
 
 
+def test_a_list_that_is_loaded_names_the_streams(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
+) -> None:
+    """Spark passes a list of two or more in another option than one name."""
+    both = [stream, f"{stream}B"]
+    for name in both:
+        admin.create_stream(name)
+        admin.fill(name, 3)
+    reader = spark.read.format("nats-v2").option("nats.url", nats_server.url)
+    assert reader.load(both[:1]).count() == 3
+    assert reader.load(both).count() == 6
+    for formats, words in {
+        "nats-partitioned": "takes one name, nats.stream.prefix",
+        "nats-balanced": "reads one stream",
+    }.items():
+        with pytest.raises(AnalysisException, match=words):
+            reader.format(formats).load(both)
+    reader = reader.format("nats-v2").option("nats.stream.name", ",".join(both))
+    assert reader.load(both).count() == 6
+    with pytest.raises(AnalysisException, match=r"load\('.*'\) and nats\.stream\.name"):
+        reader.load([stream, "OTHER"])
+
+
 def test_columns_are_named_without_regard_to_case(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
 ) -> None:
@@ -190,6 +222,59 @@ def test_a_position_of_a_stream_that_is_not_read(
     )
 
 
+@pytest.mark.parametrize(
+    ("flavor", "streams"),
+    [
+        ("v2", {"stream_pattern": "{}-*"}),
+        ("partitioned", {"stream_prefix": "{}"}),
+        ("partitioned", {"stream_prefix": "{}", "num_partitions": "1"}),
+        ("balanced", {"stream_name": "{}-0"}),
+    ],
+)
+def test_a_position_of_a_stream_that_is_never_read(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, flavor: str, streams: dict[str, str]
+) -> None:
+    admin.create_stream(f"{stream}-0")
+    short = {name: value.format(stream) for name, value in streams.items()}
+
+    def load(start: str) -> None:
+        named = options(nats_server.url, durable_name="d", start=start, **short)
+        SOURCES[flavor](CaseInsensitiveDict(named)).schema()
+
+    load(f'{{"{stream}-0": 1}}')
+    for other in ("ORDERZ", f"{stream.lower()}-0"):
+        with pytest.raises(
+            OptionError,
+            match=rf"nats\.start names {other}, .* its streams \({stream}-0\)",
+        ):
+            load(f'{{"{other}": 1}}')
+    if "num_partitions" not in short and flavor != "balanced":
+        load(f'{{"{stream}-1": 1}}')  # it may be created later
+    else:
+        with pytest.raises(OptionError, match=rf"nats\.start names {stream}-1, which"):
+            load(f'{{"{stream}-1": 1}}')
+
+
+def test_subjects_that_a_source_may_bring_give_no_warning(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin.create_stream(stream)
+    admin.fill(stream, 3)
+    sourcing = f"{stream}AGG"
+    admin.api(
+        f"STREAM.CREATE.{sourcing}",
+        name=sourcing,
+        subjects=[f"{sourcing}.>"],
+        sources=[{"name": stream}],
+    )
+    admin.publish(f"{sourcing}.x")
+    wait_until(lambda: admin.info(sourcing).state.messages == 4)
+    named = options(nats_server.url, stream_name=sourcing, stream_subjects=f"{stream}.>")
+    pyspark_nats_v2.DefaultSource(CaseInsensitiveDict(named)).schema()
+    assert len(read_stream(named)) == 3
+    assert not [each for each in caplog.records if "matches none" in each.message]
+
+
 @pytest.mark.parametrize("flavor", ["v2", "balanced"])
 @pytest.mark.parametrize("wanted", ["other.>", "{}.A", "{}"])
 def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
@@ -201,12 +286,11 @@ def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     admin.create_stream(stream, [f"{stream}.a", f"{stream}.b.*"])
-    sources = {"v2": pyspark_nats_v2.DefaultSource, "balanced": pyspark_nats_balanced.DefaultSource}
 
     def warned(subjects: str) -> bool:
         caplog.clear()
         short = {"stream_name": stream, "stream_subjects": subjects, "durable_name": "d"}
-        sources[flavor](CaseInsensitiveDict(options(nats_server.url, **short))).schema()
+        SOURCES[flavor](CaseInsensitiveDict(options(nats_server.url, **short))).schema()
         return any("matches none of the subjects of" in each.message for each in caplog.records)
 
     assert warned(wanted.format(stream))

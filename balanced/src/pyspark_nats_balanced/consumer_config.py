@@ -11,7 +11,7 @@ from typing import Any
 from nats_spark_common.errors import OptionError
 from nats_spark_common.jetstream.api import FILTER_SUBJECTS_VERSION, StreamInfo
 from nats_spark_common.options.catalog_tables import TABLES
-from nats_spark_common.options.positions import AtSequence, AtTime, Latest
+from nats_spark_common.options.positions import AtSequence, AtTime, Latest, check_streams
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.protocol.timestamps import ns_to_rfc3339
 
@@ -30,7 +30,10 @@ BATCHES_PENDING = 4
 
 
 def required_names(settings: NatsSettings) -> tuple[str, str]:
-    """Return the names of the stream and the consumer. Raise ``OptionError`` if one is missing."""
+    """Return the names of the stream and the consumer.
+
+    Raises ``OptionError`` if one is missing, or if ``nats.start`` names another stream.
+    """
     if settings.stream_pattern or len(settings.stream_name) != 1:
         given = settings.stream_pattern or ",".join(settings.stream_name) or "not set"
         raise OptionError(
@@ -42,7 +45,9 @@ def required_names(settings: NatsSettings) -> tuple[str, str]:
             "nats.durable.name is not set: name the durable consumer, "
             "which is created if it is missing"
         )
-    return settings.stream_name[0], settings.durable_name
+    (stream,) = settings.stream_name
+    check_streams("nats.start", settings.start, lambda name: name == stream, stream)
+    return stream, settings.durable_name
 
 
 def ack_policy(settings: NatsSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from nats_spark_common.errors import OptionError, StreamNotFoundError
 from nats_spark_common.jetstream.api import StreamInfo
@@ -29,6 +30,11 @@ class NamedStreams:
     @property
     def grows(self) -> bool:
         return self._pattern is not None
+
+    def reads(self, name: str) -> bool:
+        if self._pattern is None:
+            return name in self._names
+        return fnmatchcase(name, self._pattern)
 
     def names(self, control: Control) -> list[str]:
         if self._pattern is None:

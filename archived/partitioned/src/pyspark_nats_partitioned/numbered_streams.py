@@ -40,6 +40,10 @@ class NumberedStreams:
     def grows(self) -> bool:
         return self._count is None
 
+    def reads(self, name: str) -> bool:
+        number = partition_index(self._prefix, name)
+        return number is not None and (self._count is None or number < self._count)
+
     def names(self, control: Control) -> list[str]:
         if self._count is not None:
             return self._named(range(self._count))

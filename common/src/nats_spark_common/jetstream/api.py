@@ -58,6 +58,7 @@ class StreamInfo:
         duplicate_window: seconds for which the server detects duplicate message ids.
         replicas: number of replicas.
         transforms: whether messages are stored with other subjects than they are published to.
+        sourced: whether the stream also stores messages of other streams.
         servers: names of the servers with a replica, the leader first; lagging replicas are
             omitted.
         clustered: whether the server is one of a cluster.
@@ -78,6 +79,7 @@ class StreamInfo:
     duplicate_window: float = 0.0
     replicas: int = 1
     transforms: bool = False
+    sourced: bool = False
     servers: tuple[str, ...] = ()
     clustered: bool = False
     last_ts: str = ""
@@ -103,6 +105,7 @@ class StreamInfo:
             duplicate_window=int(config.get("duplicate_window") or 0) / 1e9,
             replicas=int(config.get("num_replicas") or 1),
             transforms=bool(config.get("subject_transform")),
+            sourced=bool(config.get("sources")),
             servers=_servers(info.get("cluster") or {}),
             clustered="name" in (info.get("cluster") or {}),  # a single server names itself only
             last_ts=state.get("last_ts", ""),

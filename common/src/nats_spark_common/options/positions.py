@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import OptionError, ProtocolError
@@ -106,6 +107,23 @@ def parse_positions(option: str, text: str, otherwise: Position) -> Positions:
         raise OptionError(f"{option}={shown!r} is not JSON ({error}): use {_ALLOWED}") from None
     parsed = {str(name): _position(f"{option}[{name}]", value) for name, value in given.items()}
     return Positions(parsed.pop("*", otherwise), parsed)
+
+
+def check_streams(
+    option: str, positions: Positions, is_read: Callable[[str], bool], streams: str
+) -> None:
+    """Raise ``OptionError`` if positions name a stream that the query never reads.
+
+    Args:
+        is_read: whether the query reads a stream of this name, if it exists.
+        streams: the streams that it reads, for the message.
+    """
+    others = sorted(name for name in positions.per_stream if not is_read(name))
+    if others:
+        raise OptionError(
+            f"{option} names {', '.join(others)}, which the query does not read: use only its "
+            f"streams ({streams}); names are case-sensitive"
+        )
 
 
 def check_start(position: Position, stream: str, last_seq: int) -> None:

@@ -28,10 +28,11 @@ def report_unmatched(filters: Iterable[str], streams: Iterable[StreamInfo]) -> N
     """Log a warning for each filter that matches none of the streams' subjects.
 
     It is not an error, because stored messages may be older than the streams' current subjects.
-    Nothing is compared for mirrors and for streams that transform subjects.
+    Nothing is compared for mirrors and for streams that transform subjects or have sources, because
+    these may store any subject.
     """
     infos = list(streams)
-    if any(info.transforms or not info.subjects for info in infos):
+    if any(info.transforms or info.sourced or not info.subjects for info in infos):
         return
     for each in filters:
         if not any(overlap(each, own) for info in infos for own in info.subjects):

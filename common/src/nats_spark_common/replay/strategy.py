@@ -20,6 +20,10 @@ class Selection(Protocol):
         """Whether streams may join while the query runs."""
         ...
 
+    def reads(self, name: str) -> bool:
+        """Return whether the query reads a stream of this name, now or when it joins."""
+        ...
+
     def names(self, control: Control) -> list[str]:
         """Return the streams that the options name, whether they exist or not."""
         ...

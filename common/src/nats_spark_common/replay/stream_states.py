@@ -22,7 +22,15 @@ from ..jetstream.api import StreamInfo
 from ..jetstream.arrivals import Arrivals
 from ..jetstream.control import Control
 from ..jetstream.unread import Unread, unread_by_direct_get
-from ..options.positions import AtSequence, AtTime, Earliest, Position, Positions, check_start
+from ..options.positions import (
+    AtSequence,
+    AtTime,
+    Earliest,
+    Position,
+    Positions,
+    check_start,
+    check_streams,
+)
 from ..options.settings import NatsSettings
 from ..planning import way
 from ..planning.data_loss import lost_messages, report_unmatched
@@ -88,12 +96,7 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """Check that positions name streams that are read, and filters match their subjects."""
         settings = self._settings
         for option, positions in (("nats.start", settings.start), ("nats.end", settings.end)):
-            others = sorted(positions.per_stream.keys() - infos.keys())
-            if others and not self._selection.grows:
-                raise OptionError(
-                    f"{option} names {', '.join(others)}, which the query does not read: use only "
-                    f"its streams ({', '.join(infos)})"
-                )
+            check_streams(option, positions, self._selection.reads, ", ".join(infos))
         report_unmatched(settings.stream_subjects, infos.values())
 
     def refresh(self) -> dict[str, StreamInfo]:

@@ -10,7 +10,7 @@ from pyspark.sql.types import StructType
 
 from ..errors import OptionError
 from ..options.names import canonical
-from ..options.path import with_path
+from ..options.path import with_joined_paths, with_path
 from ..options.settings import NatsSettings
 from ..rows.schema import SCHEMA, Projection
 from ..sink.jetstream_sink import JetStreamSink
@@ -56,7 +56,8 @@ class FlavorSource(JetStreamSink):
         Raises ``OptionError``.
         """
         check_no_sink_subject(self.options)
-        options = with_path(self.options, "load", self.path_field, tables=True)
+        options = with_joined_paths(self.options, self.path_field)
+        options = with_path(options, "load", self.path_field, tables=True)
         return NatsSettings.from_options(options, flavor=self.flavor)
 
     def check(self, settings: NatsSettings) -> None:
