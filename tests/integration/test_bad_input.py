@@ -9,6 +9,7 @@ import pytest
 from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.datasource import CaseInsensitiveDict
+from pyspark.sql.types import StructType
 
 import pyspark_nats_balanced
 import pyspark_nats_partitioned
@@ -299,26 +300,82 @@ def test_a_filter_that_no_subject_of_the_stream_passes_is_told_of(
     assert not warned(f"{stream}.b.x")
 
 
-def test_a_table_of_the_catalog_says_that_it_lost_its_options(
+COLUMNS = (
+    "subject, content, headers, stream, streamSeq, timestamp, domain, consumer, consumerSeq, "
+    "delivered, pending, replyTo"
+)
+
+
+@pytest.fixture
+def catalog_table(
     spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str
-) -> None:
-    """A write to one is an error, instead of a write to the default server."""
+) -> Iterator[str]:
+    """A table of the catalog over a stream with three messages, beside a view ``v`` over it."""
     admin.create_stream(stream)
     admin.fill(stream, 3)
-    view = f"OPTIONS ('nats.url' '{nats_server.url}', 'nats.stream.name' '{stream}')"
-    spark.sql(f"CREATE TABLE t{stream} USING `nats-v2` {view}")
-    try:
-        with pytest.raises(Exception, match=r"no stream is named.*TEMPORARY VIEW"):
-            spark.sql(f"SELECT * FROM t{stream}").count()
-        insert = f"INSERT INTO t{stream} SELECT subject, content, headers, stream, streamSeq, "
-        rest = "timestamp, domain, consumer, consumerSeq, delivered, pending, replyTo FROM v"
-        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW v USING `nats-v2` {view}")
-        assert spark.sql("SELECT * FROM v").count() == 3
-        with pytest.raises(Exception, match=r"nats\.url is not set.*catalog"):
-            spark.sql(insert + rest)
-        assert admin.info(stream).state.messages == 3
-    finally:
-        spark.sql(f"DROP TABLE t{stream}")
+    given = f"OPTIONS ('nats.url' '{nats_server.url}', 'nats.stream.name' '{stream}')"
+    spark.sql(f"CREATE TABLE t{stream} USING `nats-v2` {given}")
+    spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW v USING `nats-v2` {given}")
+    yield f"t{stream}"
+    spark.sql(f"DROP TABLE t{stream}")
+
+
+def test_a_table_of_the_catalog_says_that_it_lost_its_options(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, catalog_table: str
+) -> None:
+    """A write to one is an error, instead of a write to the default server."""
+    with pytest.raises(Exception, match=r"no stream is named.*TEMPORARY VIEW"):
+        spark.sql(f"SELECT * FROM {catalog_table}").count()
+    assert spark.sql("SELECT * FROM v").count() == 3
+    with pytest.raises(Exception, match=r"nats\.url is not set.*catalog"):
+        spark.sql(f"INSERT INTO {catalog_table} SELECT {COLUMNS} FROM v")
+    rows = spark.table("v").selectExpr(*COLUMNS.split(", "))
+    with pytest.raises(Exception, match=r"nats\.url is not set.*insertInto"):
+        rows.write.option("nats.url", nats_server.url).insertInto(catalog_table)
+    assert admin.info(stream).state.messages == 3
+
+
+def test_options_of_a_read_or_write_reach_a_table_of_the_catalog(
+    spark: SparkSession, nats_server: EmbeddedServer, admin: Admin, stream: str, catalog_table: str
+) -> None:
+    given = {"nats.url": nats_server.url, "nats.stream.name": stream}
+    with_options = f"WITH ('nats.url' = '{nats_server.url}', 'nats.stream.name' = '{stream}')"
+    assert spark.sql(f"SELECT * FROM {catalog_table} {with_options}").count() == 3
+    assert spark.read.options(**given).table(catalog_table).count() == 3
+    spark.sql(f"INSERT INTO {catalog_table} {with_options} SELECT {COLUMNS} FROM v")
+    assert admin.info(stream).state.messages == 6
+    rows = spark.createDataFrame(spark.table("v").limit(1).collect(), spark.table("v").schema)
+    rows.writeTo(catalog_table).options(**given).append()
+    assert admin.info(stream).state.messages == 7
+    rows.createOrReplaceTempView("one")
+    spark.sql(f"INSERT INTO v SELECT {COLUMNS} FROM one")
+    assert admin.info(stream).state.messages == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "is_named"),
+    [
+        ({}, False),
+        ({"checkpointLocation": "/x"}, False),
+        ({"path": "file:/warehouse/t"}, False),
+        ({"nats.stream.name": "S"}, True),
+        ({"NATS.sink.subject": "S.a"}, True),
+        ({"path": "S"}, True),
+    ],
+)
+def test_a_server_of_the_environment_is_for_writes_with_an_option_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], is_named: bool
+) -> None:
+    """Without one, the write may be to a table that names another server."""
+    monkeypatch.setenv("NATS_URL", "nats://another:4222")
+    schema = StructType().add("subject", "string").add("content", "string")
+    source = pyspark_nats_v2.DefaultSource(CaseInsensitiveDict(given))
+    for write in (source.writer, source.streamWriter):
+        if is_named:
+            assert write(schema, False)
+            continue
+        with pytest.raises(OptionError, match=r"no nats\. option.*set nats\.url on the write"):
+            write(schema, False)
 
 
 def test_a_write_without_a_server_is_an_error(spark: SparkSession) -> None:

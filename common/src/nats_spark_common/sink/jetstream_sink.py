@@ -10,8 +10,8 @@ from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
 
 from ..errors import OptionError
-from ..options.catalog_tables import TABLES
-from ..options.names import given
+from ..options.catalog_tables import WRITES_TO_TABLES
+from ..options.names import PREFIX, canonical, given
 from ..options.path import with_path
 from ..options.settings import NatsSettings
 from .columns import MessageColumns, message_columns
@@ -51,7 +51,12 @@ class JetStreamSink(DataSource):
         if "url" not in settings.model_fields_set:
             raise OptionError(
                 "nats.url is not set, and writes have no default server: set it to the server to "
-                f"write to. {TABLES}"
+                f"write to. {WRITES_TO_TABLES}"
+            )
+        if not _has_target(self.options):
+            raise OptionError(
+                "the write has no nats. option, so the server of the environment (NATS_URL) or a "
+                f"context may not be meant for it: set nats.url on the write. {WRITES_TO_TABLES}"
             )
         columns = message_columns(
             schema,
@@ -63,6 +68,16 @@ class JetStreamSink(DataSource):
         if settings.sink_create_stream:
             ensure_stream(settings)
         return _with_expected_stream(settings, options), columns
+
+
+def _has_target(options: Mapping[str, str]) -> bool:
+    """Return whether the write itself says where it goes, by an option or by ``save(stream)``.
+
+    Without, it cannot be distinguished from a write to a catalog table whose options name another
+    server than the environment: Spark drops them.
+    """
+    named = any(canonical(key).startswith(PREFIX) for key in options)
+    return named or "/" not in options.get("path", "/")
 
 
 @lru_cache(1024)
