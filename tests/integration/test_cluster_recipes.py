@@ -49,6 +49,17 @@ query.awaitTermination()
 print("RESULT", frame.count(), spark.table("streamed").count(), *sorted(set(pythons)))
 """
 
+LOCAL = """
+import sys
+from pyspark.sql import SparkSession
+build = SparkSession.builder.master("local[1]").config("spark.pyspark.python", sys.executable)
+spark = build.config("spark.ui.enabled", "false").getOrCreate()
+try:
+    spark.read.format("nats-v2").load()
+except Exception as error:
+    print(error)
+"""
+
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -121,6 +132,42 @@ def test_a_recipe_works_as_printed(
     assert (int(read), int(streamed)) == (COUNT, COUNT)
     if "packed" in recipe:  # each executor has unpacked its own
         assert all(python.endswith("/environment/bin/python") for python in pythons)
+
+
+def test_a_standalone_cluster_runs_no_driver_in_python(tmp_path: Path) -> None:
+    """As the README says; should Spark learn it, the README needs a recipe."""
+    (tmp_path / "job.py").write_text(JOB)
+    done = subprocess.run(
+        [
+            str(SPARK / "bin/spark-submit"),
+            *("--master", "spark://127.0.0.1:1", "--deploy-mode", "cluster"),
+            str(tmp_path / "job.py"),
+        ],
+        env=BARE,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode
+    assert "not supported for python applications on standalone clusters" in done.stderr
+
+
+def test_the_setting_of_sparks_python_does_not_reach_the_lookup_of_formats(tmp_path: Path) -> None:
+    script = tmp_path / "local.py"
+    script.write_text(LOCAL)
+    said = []
+    for environment in ({}, {"PYSPARK_PYTHON": sys.executable}):
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            env={**BARE, **environment},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        said.append(done.stdout)
+    assert "DATA_SOURCE_NOT_FOUND" in said[0]
+    assert "no stream is named" in said[1]
 
 
 def pack_environment(folder: Path) -> None:
