@@ -26,13 +26,14 @@ test: $(STAMP) $(QUICK_SPARK) java ## all tests, against real servers (ARGS="-k 
 test-unit: $(STAMP) ## unit and property tests, without servers and Spark
 	@$(PYTHON) -m pytest -n 2 tests/unit $(ARGS)
 
-test-lowest: java ## tests with the lowest versions that the packages allow
+test-lowest: java ## tests with the lowest versions that the packages and their extras allow
 	@mkdir -p .cache && scripts/lowest-versions > .cache/lowest.txt
 	@scripts/make-venv .venv-lowest .cache/lowest.txt
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest/bin/python .venv-lowest/bin/python -m pytest tests/unit \
 		tests/integration/test_batch.py tests/integration/test_connections.py \
 		tests/integration/test_credentials.py tests/integration/test_tls.py \
-		tests/integration/test_balanced_query.py $(ARGS)
+		tests/integration/test_balanced_query.py tests/integration/test_observe.py \
+		tests/integration/command/test_arguments.py $(ARGS)
 
 test-matrix: $(STAMP) java ## core tests over versions of Spark, nats-server and Python (ARGS="server-2.10.26")
 	@scripts/test-matrix $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -94,7 +94,13 @@ def names_server(command: _F) -> _F:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class _Converted(click.ParamType[Any]):
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic from click 8.4 on
+
+
+class _Converted(_ParamType):
     """A type of option values that a function of `options` parses."""
 
     def __init__(self, name: str, parse: Callable[[Any], Any], positive: bool) -> None:
