@@ -187,7 +187,7 @@ def test_a_list_that_is_loaded_names_the_streams(
     assert reader.load(both[:1]).count() == 3
     assert reader.load(both).count() == 6
     for formats, words in {
-        "nats-partitioned": "takes one name, nats.stream.prefix",
+        "nats-partitioned": r"the argument is nats\.stream\.prefix, one name",
         "nats-balanced": "reads one stream",
     }.items():
         with pytest.raises(AnalysisException, match=words):

@@ -36,8 +36,8 @@ def parse_urls(value: Any) -> tuple[str, ...]:
 def split_credentials(text: str) -> tuple[str, list[dict[str, str]]]:
     """Return a comma list of URLs without their credentials, and the credentials of each.
 
-    Raises ``ValueError`` if the credentials cannot be told from the rest. Its message has no part
-    of the text, because any part may belong to a password.
+    Raises ``ValueError`` if the credentials cannot be separated from the rest. Its message has no
+    part of the text, because any part may belong to a password.
     """
     bare, found = [], []
     for url in text.split(","):
@@ -61,7 +61,7 @@ def split_credentials(text: str) -> tuple[str, list[dict[str, str]]]:
 
 
 def _parse_credentials(text: str) -> dict[str, str]:
-    """Return the user and password, or the token, that stand before the ``@`` of a URL."""
+    """Return the user and password, or the token, before the ``@`` of a URL."""
     for character in "#/?":
         if character in text:
             raise ValueError(

@@ -122,6 +122,6 @@ class Offset:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(
-                f"checkpointLocation: the offset {logged!r} was not written by this source "
-                f"({error}): use a separate checkpoint for each query, or a new one"
+                f"checkpointLocation: the offset {str(logged)[:200]} was not written by this "
+                f"source ({error}): use a separate checkpoint for each query, or a new one"
             ) from error
