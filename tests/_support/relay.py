@@ -39,19 +39,24 @@ class Relay:
             for each in self._open:
                 each.set()
 
+    def carry(self) -> None:
+        """Carry bytes over later connections; those that are stalled stay so."""
+        with self._lock:
+            self._all = False
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # the test is over
-            self.accepted += 1
             server = socket.create_connection(self._server)
             stalled = threading.Event()
             with self._lock:
                 if self._all:
                     stalled.set()
                 self._open.append(stalled)
+                self.accepted += 1
             for ends in ((client, server, self.sent), (server, client, None)):
                 threading.Thread(target=self._carry, args=(*ends, stalled), daemon=True).start()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
+from pyspark import cloudpickle
 
 from nats_spark_common.connection import silence
 from nats_spark_common.embedded import EmbeddedServer
@@ -24,6 +28,10 @@ from .._support.writing import make_stream, numbered, write
 
 #: Less than a query of nats-py's own waits for a server that hangs: 45 to 81 s were seen.
 SOON = 25.0
+
+
+#: An election may take ten seconds, and the machine of the tests may be busy.
+PATIENT = 60.0
 
 
 @contextmanager
@@ -117,6 +125,65 @@ def within(seconds: float, condition: Any) -> None:
         raise failures[0]
 
 
+#: A task in a process of its own, which has no connection yet.
+TASK = """
+import json, pickle, sys
+reader, share = pickle.load(sys.stdin.buffer)
+rows = [row for batch in reader.read(share) for row in batch.to_pylist()]
+print(json.dumps([row["streamSeq"] for row in rows]))
+"""
+
+
+@pytest.mark.parametrize("flavor", ["v2", "balanced"])
+def test_a_task_finds_another_server_when_the_only_one_that_is_named_hangs(
+    servers: list[EmbeddedServer], stream: str, flavor: str
+) -> None:
+    with closing(Admin(servers[0].url)) as admin:
+        wait_until(lambda: is_filled(admin, stream))
+    url = servers[1].url
+    driver = (
+        Driver(options(url, stream_name=stream)) if flavor == "v2" else consuming.start(url, stream)
+    )
+    with driver:
+        start = driver.initial()
+        end = wait_until(lambda: changed(start, driver.latest(start)))
+        (share,) = driver.reader.partitions(start, end)
+        task = cloudpickle.dumps((driver.reader, share))
+        with hung(servers[1]):
+            command = [sys.executable, "-c", TASK]
+            found = subprocess.run(command, input=task, capture_output=True, timeout=120)
+    assert found.returncode == 0, found.stderr.decode()
+    assert json.loads(found.stdout) == list(range(1, 11))
+
+
+def changed(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any] | None:
+    return end if end != start else None
+
+
+@pytest.mark.parametrize("mode", ["at-least-once", "exactly-once"])
+def test_a_sink_finds_another_server_when_the_only_one_that_is_named_hangs(
+    servers: list[EmbeddedServer], stream: str, mode: str
+) -> None:
+    with closing(Admin(servers[0].url)) as admin:
+        wait_until(lambda: made(admin, stream))
+        named = options(servers[1].url, sink_mode=mode)
+        write(named, numbered(stream, 100))
+        with hung(servers[1]):
+            within(PATIENT, lambda: write(named, numbered(stream, 100)))
+        wait_until(lambda: admin.info(stream).state.messages >= 200)
+        if mode == "exactly-once":
+            assert admin.info(stream).state.messages == 200
+
+
+def made(admin: Admin, stream: str) -> bool:
+    """Whether the cluster has made the stream."""
+    try:
+        make_stream(admin, stream, num_replicas=3)
+    except Exception:  # no leader yet
+        return False
+    return True
+
+
 @pytest.mark.parametrize("flavor", ["v2", "balanced"])
 def test_a_query_goes_on_when_its_connections_carry_nothing_any_more(
     nats_server: EmbeddedServer, admin: Admin, stream: str, flavor: str
@@ -144,6 +211,33 @@ def test_a_query_goes_on_when_its_connections_carry_nothing_any_more(
 
             within(SOON, goes_on)
             assert found == list(range(11, 16))
+
+
+@pytest.mark.parametrize("flavor", ["v2", "balanced"])
+def test_a_query_starts_although_its_first_connection_carries_nothing(
+    nats_server: EmbeddedServer, admin: Admin, stream: str, flavor: str
+) -> None:
+    """As behind a load balancer that has chosen a server that hangs."""
+    admin.create_stream(stream)
+    admin.fill(stream, 10)
+    with relay(nats_server.url) as between:
+        between.stall(new=True)
+
+        def choose_another() -> None:
+            wait_until(lambda: between.accepted)
+            between.carry()
+
+        balancer = threading.Thread(target=choose_another)
+        balancer.start()
+        driver = (
+            Driver(options(between.url, stream_name=stream, connect_timeout="1s"))
+            if flavor == "v2"
+            else consuming.start(between.url, stream, connect_timeout="1s")
+        )
+        with driver:
+            _, rows = batch(driver, driver.initial())
+        balancer.join()
+    assert numbers(rows) == list(range(1, 11))
 
 
 @pytest.mark.parametrize("mode", ["at-least-once", "exactly-once", "best-effort"])

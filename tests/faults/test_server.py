@@ -11,7 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nats_spark_common import ConnectError
+from nats_spark_common.connection import retry
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.replay import stream_states
 
 from .._support import old_server
 from .._support.admin import Admin, wait_until
@@ -72,6 +74,26 @@ def test_an_idle_query_survives_a_restart_of_the_server(own_server: EmbeddedServ
         admin.close()
         end = driver.latest(start)
         assert [row["content"] for row in driver.rows(start, end)] == [b"new"]
+
+
+def test_a_query_starts_while_its_server_restarts(
+    own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_states, "START_PATIENCE", 60.0)  # the machine may be busy
+    own_server.kill()
+    before = retry.retries()
+
+    def restart() -> None:
+        wait_until(lambda: retry.retries() > before)
+        own_server.start()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    options = {"nats.url": own_server.url, "nats.stream.name": "S", "nats.retry.count": "100"}
+    with Driver(options) as driver:
+        start = driver.initial()
+        assert driver.everything(start) != start
+    restarting.join()
 
 
 def test_an_outage_is_told_once_with_its_end(caplog: pytest.LogCaptureFixture) -> None:

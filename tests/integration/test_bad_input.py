@@ -74,6 +74,7 @@ def test_a_refused_connection(spark: SparkSession) -> None:
         r"cannot connect to nats://127\.0\.0\.1:1: Connection refused; check nats\.url",
         url="nats://127.0.0.1:1",
         stream_name="S",
+        retry_count="0",
     )
 
 

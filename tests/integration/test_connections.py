@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from contextlib import closing
@@ -13,14 +14,16 @@ from typing import Any
 import pytest
 
 from nats_spark_common import AuthError, ConnectError, NatsSettings
-from nats_spark_common.connection import buffer, connection, pool
+from nats_spark_common.connection import buffer, connection, pool, retry
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.connection.connection import Connection
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.control import Control
 
+from .._support import options as short
 from .._support.admin import Admin, wait_until
 from .._support.credentials import make_jwt_world
-from .._support.reading import read_stream
+from .._support.reading import Driver, read_stream
 
 
 def test_the_next_server_is_tried_where_one_is_down(nats_server: EmbeddedServer) -> None:
@@ -126,6 +129,32 @@ def test_a_host_that_can_have_no_address_is_named(host: str) -> None:
         connect(settings)
 
 
+def test_each_address_of_a_host_is_a_server_of_its_own(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a headless service of Kubernetes; the first address accepts and says nothing."""
+    resolve = socket.getaddrinfo
+    hosts = {"nats.test": ["127.0.0.2", "127.0.0.1"]}
+
+    def resolved(host: str, *more: Any, **named: Any) -> list[Any]:
+        return [e for each in hosts.get(host, [host]) for e in resolve(each, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    named = {"nats.url": f"nats://nats.test:{nats_server.port}", "nats.retry.count": "0"}
+    settings = NatsSettings.from_options(named)
+    with socket.create_server(("127.0.0.2", nats_server.port)) as hanging:
+        for _ in range(2):
+            with connect(settings) as link:
+                assert link.server.address == f"127.0.0.1:{nats_server.port}"
+                assert link.server.name == "nats.test"
+        with Control(settings) as control:
+            assert control.api("INFO")
+        hanging.setblocking(False)
+        hanging.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # it is tried once, and then after the others
+            hanging.accept()
+
+
 @pytest.mark.parametrize("size", [100, 3 << 20, 15 << 20])
 def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
     """Each byte is looked at a few times at most, however the reply is cut on its way."""
@@ -148,6 +177,25 @@ def test_a_reply_of_any_size_is_received_in_linear_time(size: int) -> None:
             assert sum(looked) < 3 * len(reply.payload) + 10_000
             link.shrink()
             assert link.buffer_size == buffer.BLOCK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"url": "nats://a..b:4222"}, "invalid host name"),
+        ({"user": "nobody", "password": "wrong-3"}, "rejects the credentials"),
+        ({"tls_ca_pem": "none"}, "does not offer TLS"),
+    ],
+)
+def test_a_query_with_wrong_options_fails_at_its_first_attempt(
+    wrong: dict[str, str], words: str
+) -> None:
+    before = retry.retries()
+    with EmbeddedServer("authorization { user: ada, password: geheim }") as server:
+        named = short.options(**{"url": server.url, "stream_name": "S", **wrong})
+        with pytest.raises(ConnectError, match=words):
+            Driver(named).initial()
+    assert retry.retries() == before
 
 
 def test_no_server_at_all_names_each_with_its_reason() -> None:

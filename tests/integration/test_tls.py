@@ -6,7 +6,7 @@ import pickle
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from nats_spark_common import AuthError, ConnectError, NatsSettings
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.blocking_client import BlockingClient
 from nats_spark_common.jetstream.control import Control
 from nats_spark_common.options import java_variables
 
@@ -293,7 +294,36 @@ def test_a_server_found_through_its_cluster_has_the_name_of_the_one_that_is_conf
     tmp_path: Path,
 ) -> None:
     """Servers name each other by addresses, which their certificates need not hold."""
-    certificates = make_certificates(tmp_path, addresses=False)
+    with pair(tmp_path, "tls") as (settings, first, second):
+        first.kill()
+        with connect(settings) as link:
+            assert link.server.address == f"127.0.0.1:{second.port}"
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+def test_the_control_connection_moves_to_a_server_found_through_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """With ``nats://`` only the server requires TLS, and the CA is one of the system's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pair(tmp_path, scheme) as (settings, first, second):
+        client = BlockingClient(settings)
+        client.start()
+        with closing(client):
+            first.kill()
+            client.switch_server()
+            reached = client.client.connected_url
+            assert client.client.is_connected
+            assert reached is not None
+            assert reached.port == second.port
+
+
+@contextmanager
+def pair(
+    folder: Path, scheme: str
+) -> Iterator[tuple[NatsSettings, EmbeddedServer, EmbeddedServer]]:
+    """Two servers whose certificates hold ``localhost``; the settings name the first only."""
+    certificates = make_certificates(folder, addresses=False)
     ports = free_ports(2)
     routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
     first, second = (
@@ -305,14 +335,14 @@ def test_a_server_found_through_its_cluster_has_the_name_of_the_one_that_is_conf
         for port in ports
     )
     with first, second:
-        url = f"tls://localhost:{first.port}"
-        settings = NatsSettings.from_options({"nats.url": url, "nats.tls.ca": str(certificates.ca)})
+        named = {"nats.url": f"{scheme}://localhost:{first.port}"}
+        if scheme == "tls":
+            named["nats.tls.ca"] = str(certificates.ca)
+        settings = NatsSettings.from_options(named)
 
-        def others() -> tuple[str, ...]:
+        def knows_both() -> bool:
             with connect(settings) as link:
-                return tuple(each for each in link.info.connect_urls if str(second.port) in each)
+                return any(str(second.port) in each for each in link.info.connect_urls)
 
-        also = wait_until(others)
-        first.kill()
-        with connect(settings, also) as link:
-            assert link.server.address == f"127.0.0.1:{second.port}"
+        wait_until(knows_both)
+        yield settings, first, second

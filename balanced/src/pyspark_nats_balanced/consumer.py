@@ -16,7 +16,7 @@ from nats_spark_common.errors import (
     StreamNotFoundError,
 )
 from nats_spark_common.jetstream.api import RESET_VERSION, StreamInfo, is_no_message
-from nats_spark_common.jetstream.control import Control
+from nats_spark_common.jetstream.control import START_PATIENCE, Control
 from nats_spark_common.jetstream.create_stream import create_stream, stream_config
 from nats_spark_common.options.positions import check_start
 from nats_spark_common.options.settings import NatsSettings
@@ -50,7 +50,7 @@ class DurableConsumer(AbstractContextManager["DurableConsumer"]):
         """
         self.stream, self.name = required_names(settings)
         self._settings = settings
-        self._control = Control(settings)
+        self._control = Control(settings, START_PATIENCE)
 
     def close(self) -> None:
         """Close the connection."""

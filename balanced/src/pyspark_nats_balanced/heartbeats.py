@@ -59,7 +59,6 @@ class Heartbeats:
         self._due = False  # whether to send before the interval is over
         self._closed = False
         self._link: Connection | None = None
-        self._other_urls: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name="nats-heartbeats", daemon=True)
         self._thread.start()
 
@@ -151,8 +150,7 @@ class Heartbeats:
         try:
             if self._link is None or not self._link.usable():
                 self._disconnect()
-                self._link = connect(self._short_timeouts(), self._other_urls)
-                self._other_urls = self._link.info.connect_urls
+                self._link = connect(self._short_timeouts())
             # Without a confirmation, heartbeats could be lost in a connection to a dead server, and
             # if its buffers are full, sending them waits.
             timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _MIN_TIMEOUT))

@@ -76,7 +76,6 @@ class PullConnection:
         self._consumer = consumer
         self._subject = f"{api_prefix(settings)}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._link: Connection | None = None
-        self._other_urls: tuple[str, ...] = ()
         self._sid = ""
         self._inbox = ""
         self._pulls = 0
@@ -93,8 +92,7 @@ class PullConnection:
         """Return the open connection. Raise as `connect` does."""
         if self._link is None or not self._link.usable():
             self.close()
-            link = connect(self._settings, self._other_urls)
-            self._other_urls = link.info.connect_urls
+            link = connect(self._settings)
             # A random subscription id marks the pulled messages: no payload can contain it.
             self._sid = secrets.token_hex(8)
             self._inbox = f"{self._settings.inbox_prefix}.{secrets.token_hex(11)}"

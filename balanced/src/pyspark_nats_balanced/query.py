@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from nats_spark_common.connection import servers
 from nats_spark_common.jetstream.api import DIRECT_VERSION, StreamInfo
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning import way
@@ -141,7 +142,8 @@ class Query:
         tasks = settings.num_listeners
         if tasks is None:
             tasks = max(1, min(settings.tasks, len(end.deliveries) // settings.min_range))
-        return [Share(source, end.consumer, part) for part in end.deliveries.split(tasks)]
+        known = servers.known(settings)
+        return [Share(source, end.consumer, part, known) for part in end.deliveries.split(tasks)]
 
     def acknowledge_committed(self, position: Offset) -> None:
         """Begin to acknowledge the batch that ends at ``position``, unless it is done.

@@ -17,10 +17,11 @@ from typing import Any
 import nkeys
 from pydantic import SecretStr
 
-from ..errors import AuthError, ConnectError
+from ..errors import AuthError
 from ..options.files import read_text
 from ..options.names import field_option
 from ..options.settings import NatsSettings
+from .servers import MisconfiguredError
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _warned: set[str] = set()
 def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
     """Return the TLS context of the settings; the system's CAs are the default.
 
-    Raises ``ConnectError`` if a certificate or key cannot be used.
+    Raises ``MisconfiguredError`` if a certificate or key cannot be used.
     """
     context = ssl.create_default_context()
     try:
@@ -46,7 +47,7 @@ def ssl_context(settings: NatsSettings) -> ssl.SSLContext:
             if cert:
                 context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        raise ConnectError(
+        raise MisconfiguredError(
             f"cannot load the TLS files nats.tls.ca={settings.tls_ca}, "
             f"nats.tls.cert={settings.tls_cert}, nats.tls.key={settings.tls_key}, or the contents "
             f"of nats.tls.ca.pem, nats.tls.cert.pem and nats.tls.key.secret: {error}; "
@@ -136,8 +137,8 @@ def nats_py_options(settings: NatsSettings) -> dict[str, Any]:
     if wants_tls(settings):
         options["tls"] = ssl_context(settings)
         options["tls_handshake_first"] = settings.tls_first
-        if settings.tls_hostname:
-            options["tls_hostname"] = settings.tls_hostname
+    if settings.tls_hostname:  # also for servers that require TLS although the options do not
+        options["tls_hostname"] = settings.tls_hostname
     if settings.credential_secret or settings.credential_file:
         # nats-py calls these only if the server sends a nonce; otherwise they need not be valid.
         options["user_jwt_cb"] = lambda: _credentials(settings)[0].encode()

@@ -5,23 +5,21 @@ Source: NATS docs, "Client Protocol".
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import random
 import secrets
 import socket
 import ssl
 import time
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urlsplit
 
 from ..errors import AuthError, ConnectError, NatsSparkError, ProtocolError, TimeoutExpiredError
 from ..options.settings import NatsSettings
 from ..protocol.operations import PING, PONG_SIGNAL, Err, Info, parse
-from . import silence
+from . import servers, silence
 from .auth import connect_fields, ssl_context, wants_tls
-from .connection import SID, Connection, Server, ServerInfo, server_error
+from .connection import SID, Connection, ServerInfo, server_error
+from .servers import MisconfiguredError, Server
 from .tls_errors import tls_error
 
 try:
@@ -30,7 +28,8 @@ except PackageNotFoundError:  # run from a source tree
     _VERSION = "0"
 
 
-#: Timeout in seconds of the first attempt if there are several servers; the others are tried next.
+#: Timeout in seconds of the first attempt. The other servers are tried next, or the only address is
+#: tried once more: a load balancer may then choose another server behind it.
 _FIRST_TIMEOUT = 1.25
 
 
@@ -38,78 +37,57 @@ class _SilentError(ConnectError):
     """The server did not accept the connection or complete the handshake within the timeout."""
 
 
-def connect(settings: NatsSettings, also: tuple[str, ...] = ()) -> Connection:
+def connect(settings: NatsSettings, *, others: bool = True) -> Connection:
     """Connect to the first server that responds, in random order.
 
     Args:
         settings: servers, TLS and credentials.
-        also: additional ``host:port`` addresses, as in `ServerInfo.connect_urls`.
+        others: whether to try the other servers of the cluster too, as far as they are known here.
 
     Raises:
         AuthError: a server was reached, but rejected the credentials.
+        MisconfiguredError: each server fails in a way that another attempt cannot change.
         ConnectError: no server could be reached; the message gives the reason for each.
     """
-    servers = _servers(settings, also)
-    failures: dict[str, ConnectError] = {}
-    for timeout in _timeouts(settings, len(servers)):
-        for address in silence.by_silence(servers):
+    found, failures = servers.find(settings, others=others)
+    by_address = {each.address: each for each in found}
+    for timeout in _timeouts(settings):
+        for address in silence.by_silence(by_address):
             if not isinstance(failures.get(address, _SilentError()), _SilentError):
                 continue
             try:
-                return _connect_one(settings, servers[address], timeout)
+                connection = _connect_one(settings, by_address[address], timeout)
             except ConnectError as error:
                 if isinstance(error, _SilentError):
                     silence.note(address, silence.Degree.HANGS)
                 failures[address] = error
-    reasons = list(failures.values())
+            else:
+                servers.report(settings, connection.info.connect_urls)
+                return connection
+    raise _combined(list(failures.values()))
+
+
+def _combined(reasons: list[ConnectError]) -> ConnectError:
+    """Return one error for the reasons why each server failed."""
     refused = [error for error in reasons if isinstance(error, AuthError)]
-    kind = AuthError if refused else ConnectError
-    raise kind("; ".join(str(error) for error in refused or reasons)) from reasons[0]
+    final = all(isinstance(error, MisconfiguredError) for error in reasons)
+    kind = AuthError if refused else MisconfiguredError if final else ConnectError
+    # The addresses of one host mostly fail for the same reason.
+    combined = kind("; ".join(dict.fromkeys(str(error) for error in refused or reasons)))
+    combined.__cause__ = reasons[0]
+    return combined
 
 
-def _timeouts(settings: NatsSettings, servers: int) -> list[float]:
+def _timeouts(settings: NatsSettings) -> list[float]:
     """Return the timeout per server in seconds, for each round of attempts."""
     longest = settings.connect_timeout
-    return [longest] if servers == 1 or longest <= _FIRST_TIMEOUT else [_FIRST_TIMEOUT, longest]
-
-
-def _servers(settings: NatsSettings, also: tuple[str, ...]) -> dict[str, Server]:
-    """Return the servers by address, the configured ones first.
-
-    Servers of a cluster report each other's IP addresses, which their certificates need not
-    contain. The host name of a configured server is then used for them as well.
-    """
-    servers: dict[str, Server] = {}
-    for url in random.sample(settings.url, len(settings.url)):
-        parts = urlsplit(url)
-        servers[parts.netloc] = Server(url, parts.netloc, parts.hostname or "localhost")
-    named = next((each.name for each in servers.values() if not _is_ip(each.name)), None)
-    for address in random.sample(also, len(also)):
-        if address not in servers:
-            own = urlsplit(f"nats://{address}").hostname or "localhost"
-            name = named if named and _is_ip(own) else own
-            servers[address] = Server(f"nats://{address}", address, name)
-    return servers
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return [longest] if longest <= _FIRST_TIMEOUT else [_FIRST_TIMEOUT, longest]
 
 
 def _connect_one(settings: NatsSettings, server: Server, timeout: float) -> Connection:
     url = server.url
-    parts = urlsplit(url)
-    where = parts.hostname or "localhost", parts.port or 4222
     try:
-        sock = socket.create_connection(where, timeout=timeout)
-    except UnicodeError as error:
-        raise ConnectError(
-            f"cannot connect to {url}: invalid host name ({error}): check nats.url"
-        ) from error
+        sock = socket.create_connection(server.endpoint, timeout=timeout)
     except OSError as error:
         raise _kind(error)(
             f"cannot connect to {url}: {error.strerror or error}; "
@@ -134,7 +112,7 @@ def _kind(error: OSError) -> type[ConnectError]:
 def _handshake(
     sock: socket.socket, settings: NatsSettings, server: Server, timeout: float
 ) -> Connection:
-    url, _, host = server
+    url, host = server.url, server.name
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     deadline = time.monotonic() + timeout
     secure = False
@@ -147,7 +125,7 @@ def _handshake(
         raise ProtocolError(f"{url} sent data before the handshake: {rest[:80]!r}")
     if not secure and (fields.get("tls_required") or wants_tls(settings)):
         if not (fields.get("tls_required") or fields.get("tls_available")):
-            raise ConnectError(
+            raise MisconfiguredError(
                 f"{url} does not offer TLS, but the options require it: "
                 "remove nats.tls.* and tls://, or enable TLS on the server"
             )
@@ -225,7 +203,7 @@ def _read_info(
 ) -> tuple[dict[str, object], bytes]:
     """Read the server's INFO line, and return its fields and the bytes received after it."""
     received = b""
-    kind = ConnectError
+    kind: type[ConnectError] = ConnectError
     while b"\r\n" not in received:
         sock.settimeout(max(deadline - time.monotonic(), 1e-3))
         try:
@@ -233,8 +211,9 @@ def _read_info(
         except TimeoutError:
             kind, chunk = _SilentError, b""
         received += chunk
-        if not chunk or not b"INFO {".startswith(received[:6]):
-            raise kind(
+        foreign = not b"INFO {".startswith(received[:6])
+        if not chunk or foreign:
+            raise (MisconfiguredError if foreign else kind)(
                 f"{server.url} does not respond like a NATS server (received "
                 f"{received[:40]!r}): check the port; a server that starts with TLS needs "
                 "nats.tls.first=true"

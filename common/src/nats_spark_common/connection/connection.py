@@ -17,7 +17,6 @@ import struct
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..errors import (
     AuthError,
@@ -40,6 +39,7 @@ from ..protocol.operations import (
 )
 from . import silence
 from .buffer import ReceiveBuffer
+from .servers import Server
 
 #: Seconds that a half-filled block waits for more bytes before it is returned.
 _LULL = 0.005
@@ -67,19 +67,6 @@ _FULL = {
     "maximum connections exceeded": "raise max_connections on the server",
     "maximum account active connections exceeded": "raise the account's connection limit",
 }
-
-
-class Server(NamedTuple):
-    """A server's URL and address.
-
-    Attributes:
-        address: ``host:port``.
-        name: the host name that its certificate must have, unless ``nats.tls.hostname`` is set.
-    """
-
-    url: str
-    address: str
-    name: str
 
 
 @dataclass(frozen=True)

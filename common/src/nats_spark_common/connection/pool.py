@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from ..errors import TimeoutExpiredError
 from ..options.settings import NatsSettings
+from . import servers
 from .connect import connect
 from .connection import Connection
 
@@ -94,13 +95,13 @@ os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
-def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[Connection]:
+def connection(settings: NatsSettings) -> Iterator[Connection]:
     """Yield a connection of the pool; keep it unless an error or an unread reply prevents reuse.
 
     Raises as `connect.connect`.
     """
     key = settings.connection_key()
-    taken = idle.take(key) or connect(settings, also)
+    taken = idle.take(key) or connect(settings)
     try:
         yield taken
     except TimeoutExpiredError:
@@ -110,6 +111,7 @@ def connection(settings: NatsSettings, also: tuple[str, ...] = ()) -> Iterator[C
     except BaseException:
         taken.close()
         raise
+    servers.report(settings, taken.info.connect_urls)  # the server may have updated them
     if taken.busy or taken.closed:
         taken.close()
     else:

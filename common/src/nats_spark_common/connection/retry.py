@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -128,25 +129,33 @@ def retrying(
     action: Callable[[], _T],
     settings: NatsSettings,
     transient: tuple[type[NatsSparkError], ...],
+    *,
+    final: type[NatsSparkError] = AuthError,
+    within: float = math.inf,
 ) -> _T:
     """Call ``action`` until it succeeds; raise its error after ``nats.retry.count`` retries.
 
     Rejected credentials are never retried: repeated attempts fail as well and may lock the account.
     Nothing is retried if a caller already retries after the same errors: retries would multiply.
+
+    Args:
+        transient: the errors after which it is retried, and subclasses of them.
+        final: an exception from these.
+        within: seconds after the call in which a retry may begin.
     """
     retried = _retried.get()
     if all(issubclass(each, retried) for each in transient):
         return action()
-    attempt = 0
+    attempt, until = 0, time.monotonic() + within
     while True:
         token = _retried.set((*retried, *transient))
         begun = time.monotonic()
         try:
             return action()
-        except AuthError:
+        except (AuthError, final):
             raise
         except transient as error:
-            if attempt >= settings.retry_count:
+            if attempt >= settings.retry_count or time.monotonic() >= until:
                 raise
             seconds = pause(attempt, begun)
             tried, total = attempt + 1, settings.retry_count + 1

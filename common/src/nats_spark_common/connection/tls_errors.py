@@ -12,6 +12,7 @@ import ssl
 from ..errors import AuthError, ConnectError
 from ..options.java_variables import unused_variables
 from ..options.settings import NatsSettings
+from .servers import MisconfiguredError
 
 #: Alerts about the client's certificate, as OpenSSL names them, with their meaning and the fix.
 _REJECTED = {
@@ -44,13 +45,13 @@ def tls_error(url: str, error: BaseException | None, settings: NatsSettings) -> 
     Like rejected passwords, a rejected client certificate is an ``AuthError``.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectError(
+        return MisconfiguredError(
             f"cannot connect to {url}: its TLS certificate is not trusted: {error.verify_message}; "
             f"{_trust(error.verify_code)}{_java()}"
         )
     reason = str(getattr(error, "reason", "")) if isinstance(error, ssl.SSLError) else ""
     if reason == "WRONG_VERSION_NUMBER" and settings.tls_first:
-        return ConnectError(
+        return MisconfiguredError(
             f"cannot connect to {url}: it does not begin with TLS: remove nats.tls.first, or set "
             "handshake_first on the server"
         )

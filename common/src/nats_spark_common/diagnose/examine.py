@@ -49,7 +49,8 @@ class Examination:
         """Run all checks. Raises ``ConnectError`` or ``AuthError`` if there is no server."""
         settings = self._settings
         with connect(settings) as link:
-            yield from judge_servers({link.server.address: link.info.version, **self._others(link)})
+            reached = urlsplit(link.server.url).netloc
+            yield from judge_servers({reached: link.info.version, **self._others(link, reached)})
             yield from self._unreachable
             yield from judge_credentials(settings, link.certificate)
             with Control(settings) as control:
@@ -64,11 +65,11 @@ class Examination:
                     yield from self._stream(control, name, clock=name == names[0])
                     yield from judge_mirrors(name, listed)
 
-    def _others(self, link: Connection) -> dict[str, tuple[int, ...]]:
+    def _others(self, link: Connection, reached: str) -> dict[str, tuple[int, ...]]:
         """Return the versions of the other servers; keep a finding for each unreachable one."""
         settings, versions = self._settings, {}
         self._unreachable: list[Finding] = []
-        known = {link.server.address}
+        known = {reached}
         # Servers of a cluster advertise IP addresses, which their certificates need not contain.
         named = {"tls_hostname": settings.tls_hostname or link.server.name}
         advertised = [(f"nats://{each}", named) for each in link.info.connect_urls]
@@ -78,7 +79,8 @@ class Examination:
                 continue
             known.add(address)
             try:
-                with connect(settings.model_copy(update={"url": (url,), **more})) as other:
+                one = settings.model_copy(update={"url": (url,), **more})
+                with connect(one, others=False) as other:
                     versions[address] = other.info.version
             except ConnectError as problem:
                 self._unreachable.append(

@@ -22,8 +22,10 @@ from nats.aio.msg import Msg
 from ..connection import silence
 from ..connection.auth import nats_py_options
 from ..connection.connect import connect
-from ..connection.connection import PONG_WITHIN, QUIET, Connection, Server
+from ..connection.connection import PONG_WITHIN, QUIET, ServerInfo
 from ..connection.outage import Outage
+from ..connection.retry import UNREACHED, retrying
+from ..connection.servers import MisconfiguredError, Server
 from ..errors import (
     ConnectError,
     JetStreamUnavailableError,
@@ -50,15 +52,18 @@ class BlockingClient:
         info: INFO of the first server that was reached.
     """
 
-    def __init__(self, settings: NatsSettings) -> None:
+    def __init__(self, settings: NatsSettings, patience: float = 0.0) -> None:
         """Find a server that responds; `start` connects to it.
+
+        Args:
+            patience: seconds in which another attempt may begin if no server is reached.
 
         Raises ``ConnectError`` or ``AuthError``, with the reason for each server.
         """
         self._settings = settings
+        self._patience = patience
         self._server: Server | None = None  # the last one that was reached
-        self._also: tuple[str, ...] = ()
-        self.info = self._reach().info
+        self.info = self._retried(self._reach)
         self._violations = Violations()
         self._outage = Outage(settings.connection_name)
 
@@ -70,8 +75,7 @@ class BlockingClient:
         )
         self._thread.start()
         try:
-            timeout = self._settings.connect_timeout + 5
-            self._client: Client = self._run(self._connect(), timeout)
+            self._client: Client = self._retried(self._connected)
         except BaseException:
             self._end_loop()
             raise
@@ -149,14 +153,33 @@ class BlockingClient:
     def switch_server(self) -> None:
         """Connect to another server after a timeout, or to the same one if there is no other."""
         self._outage.failed("a request got no reply in time")
-        if self._server is not None:
-            silence.note(self._server.address)
-        server = self._reach().server
-        old, settings = self._client, self._settings
-        self._client = self._run(self._connect(), settings.connect_timeout + 5)
+        self._forget_server()
+        old = self._client
+        self._client = self._connected()
         # Closing a connection that hangs may take long, or never end.
         asyncio.run_coroutine_threadsafe(_end(old), self._loop)
-        self._outage.over(server.url)
+        self._outage.over(self._server.url if self._server else "a server")
+
+    def _retried(self, action: Callable[[], _T]) -> _T:
+        """Retry for a while: a query may start while a server fails and another takes over."""
+        settings, patience = self._settings, self._patience
+        return retrying(action, settings, UNREACHED, final=MisconfiguredError, within=patience)
+
+    def _connected(self) -> Client:
+        """Return a new connection to the server that was reached, or to another one."""
+        if self._server is None:
+            self._reach()
+        try:
+            return self._run(self._connect(), self._settings.connect_timeout + 5)
+        except UNREACHED:
+            self._forget_server()
+            raise
+
+    def _forget_server(self) -> None:
+        """Prefer other servers for a while."""
+        if self._server is not None:
+            silence.note(self._server.address)
+            self._server = None
 
     async def _watched(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await ``work``. Raises ``TimeoutError`` if the server stops answering pings."""
@@ -179,11 +202,11 @@ class BlockingClient:
             return False
         return True
 
-    def _reach(self) -> Connection:
+    def _reach(self) -> ServerInfo:
         """Find a server that responds: nats-py logs connection failures instead of raising them."""
-        with connect(self._settings, self._also) as probe:
-            self._server, self._also = probe.server, probe.info.connect_urls
-            return probe
+        with connect(self._settings) as probe:
+            self._server = probe.server
+            return probe.info
 
     async def _connect(self) -> Client:
         async def note(error: Exception) -> None:
@@ -201,13 +224,17 @@ class BlockingClient:
         settings, server = self._settings, self._server
         assert server is not None
         options = nats_py_options(settings)
-        configured = {urlsplit(url).netloc: url for url in settings.url}
-        if server.address not in configured and "tls" in options:
+        others = {urlsplit(url).netloc: url for url in settings.url if url != server.direct_url}
+        if server.endpoint[0] != server.name:
+            # It is connected to by its IP address, which its certificate need not contain. A server
+            # may require TLS even if the options do not. All servers of a nats-py client have one
+            # host name then.
             options.setdefault("tls_hostname", server.name)
-        others = silence.by_silence(configured.keys() - {server.address})
+            named = others.items()
+            others = {at: url for at, url in named if urlsplit(url).hostname == server.name}
         client = Client()
         await client.connect(
-            servers=[server.url, *(configured[each] for each in others)],
+            servers=[server.direct_url, *(others[each] for each in silence.by_silence(others))],
             dont_randomize=True,
             name=settings.connection_name,
             error_cb=note,

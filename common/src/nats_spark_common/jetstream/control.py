@@ -33,6 +33,9 @@ _T = TypeVar("_T")
 #: ratio of listed to wanted streams for which the list is the cheaper way.
 _LIST_FROM, _LIST_TO = 16, 4
 
+#: Patience of a query that starts, in seconds: a cluster may need this long to elect a leader.
+START_PATIENCE = 10.0
+
 
 class Control(AbstractContextManager["Control"]):
     """A persistent connection for stream and consumer management; a context manager.
@@ -44,14 +47,17 @@ class Control(AbstractContextManager["Control"]):
         server_version: version of the first server that was reached.
     """
 
-    def __init__(self, settings: NatsSettings) -> None:
+    def __init__(self, settings: NatsSettings, patience: float = 0.0) -> None:
         """Connect.
+
+        Args:
+            patience: seconds in which another attempt may begin if no server is reached.
 
         Raises ``ConnectError`` or ``AuthError``, with the reason for each server.
         """
         self._settings = settings
         self._prefix = api_prefix(settings)
-        self._client = BlockingClient(settings)
+        self._client = BlockingClient(settings, patience)
         info = self._client.info
         self.server_version = info.version
         if not (info.jetstream or settings.domain or settings.js_api_prefix):

@@ -127,7 +127,6 @@ class _RangeReader:
         self.cursor = span.first
         self._checks_loss = check_loss
         self._leader_allowed = leader
-        self._also: tuple[str, ...] = ()
         self._settings = settings
         self._span = span
         self._fields = fields
@@ -142,8 +141,7 @@ class _RangeReader:
         """Call `run` over connections of the pool, without direct gets if a mirror replies."""
         while True:
             try:
-                with connection(self._settings, self._also) as link:
-                    self._also = link.info.connect_urls
+                with connection(self._settings) as link:
                     yield from self.run(link)
                 return
             except OtherStreamError as error:

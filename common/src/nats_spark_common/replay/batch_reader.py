@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
 
+from ..connection import servers
 from ..errors import OptionError
 from ..jetstream.api import StreamInfo
 from ..options.settings import NatsSettings
@@ -56,7 +57,8 @@ class BatchReader(DataSourceReader):
                     ranges.append(narrowed)
         shares = strategy.tasks(ranges, infos.keys(), settings)
         # Spark reads one partition even if the plan has none.
-        return [RangePartition(each) for each in shares or [()]]
+        known = servers.known(settings)
+        return [RangePartition(each, known) for each in shares or [()]]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         return read_partition(self._settings, self._projection, partition)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql.datasource import InputPartition
 
+from ..connection import servers
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
 from ..reading.many_ranges import read_ranges
@@ -18,11 +19,16 @@ _ROWS, _BYTES = 1_000, 1 << 18
 
 
 class RangePartition(InputPartition):
-    """Ranges of streams, read one after the other; none for a task with nothing to read."""
+    """Ranges of streams, read one after the other; none for a task with nothing to read.
 
-    def __init__(self, ranges: tuple[StreamRange, ...]) -> None:
+    Attributes:
+        servers: the servers that the driver knows besides the configured ones.
+    """
+
+    def __init__(self, ranges: tuple[StreamRange, ...], known: tuple[str, ...] = ()) -> None:
         super().__init__(ranges)
         self.ranges = ranges
+        self.servers = known
 
 
 def read_partition(
@@ -30,6 +36,7 @@ def read_partition(
 ) -> Iterator[pa.RecordBatch]:
     """Return the rows of the ranges, in sequence order. Raises as `read_range`, `decompress`."""
     assert isinstance(partition, RangePartition)
+    servers.learn(settings, partition.servers)
     rows = _read(settings, projection, partition.ranges)
     return rows if len(partition.ranges) == 1 else joined(rows)
 

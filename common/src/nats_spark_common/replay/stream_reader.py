@@ -16,6 +16,7 @@ from pyspark.sql.streaming.datasource import (
     SupportsTriggerAvailableNow,
 )
 
+from ..connection import servers
 from ..options.settings import NatsSettings
 from ..rows.schema import Projection
 from ..spark.query_reader import QueryReader
@@ -64,7 +65,8 @@ class StreamReader(QueryReader[Query], SupportsTriggerAvailableNow):
         reached = Offset.from_json(end)
         ranges = self.query.ranges(Offset.from_json(start), reached)
         shares = self._strategy.tasks(ranges, reached.streams.keys(), self._settings)
-        return [RangePartition(each) for each in shares]
+        known = servers.known(self._settings)
+        return [RangePartition(each, known) for each in shares]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         return read_partition(self._settings, self._projection, partition)

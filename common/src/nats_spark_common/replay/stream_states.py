@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..jetstream.api import StreamInfo
 from ..jetstream.arrivals import Arrivals
-from ..jetstream.control import Control
+from ..jetstream.control import START_PATIENCE, Control
 from ..jetstream.unread import Unread, unread_by_direct_get
 from ..options.positions import (
     AtSequence,
@@ -62,7 +62,7 @@ class StreamStates(AbstractContextManager["StreamStates"]):
         """Connect. Raises ``ConnectError`` or ``AuthError``."""
         self._settings = settings
         self._selection = selection
-        self._control = Control(settings)
+        self._control = Control(settings, START_PATIENCE)
         self._names: list[str] | None = None
         self._discovered = 0.0
         self._infos: dict[str, StreamInfo] = {}

@@ -70,7 +70,6 @@ class Publisher:
         self._record = record
         self._links = ExitStack()
         self._link: Connection | None = None
-        self._known_servers: tuple[str, ...] = ()
         self._unsent: deque[tuple[Rows, bool]] = deque()
         self._window = Window(settings.sink_max_in_flight)
         self._fast = FastBatches()
@@ -132,9 +131,8 @@ class Publisher:
 
     def _connected(self) -> Connection:
         if self._link is None:
-            self._link = self._links.enter_context(connection(self._settings, self._known_servers))
+            self._link = self._links.enter_context(connection(self._settings))
             self._link.busy = True
-            self._known_servers = self._link.info.connect_urls
         return self._link
 
     def _encode(self, link: Connection, rows: Rows, fast: bool) -> Chunk:
