@@ -66,7 +66,6 @@ def connects(settings: NatsSettings) -> bool:
 def test_connections_that_nobody_takes_are_let_go(
     nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In time, because nobody would answer the server's pings."""
     monkeypatch.setattr(pool, "idle", pool.IdleConnections())
     monkeypatch.setattr(pool, "LONGEST_IDLE", 0.3)
     monkeypatch.setattr(pool, "SWEEP_EVERY", 0.1)
@@ -78,6 +77,21 @@ def test_connections_that_nobody_takes_are_let_go(
             assert named(nats_server, name) == 2
         assert named(nats_server, name) == 2
         wait_until(lambda: not named(nats_server, name))
+
+
+def test_idle_connections_answer_the_pings_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the server closes them as stale, after three pings."""
+    monkeypatch.setattr(pool, "idle", pool.IdleConnections())
+    monkeypatch.setattr(pool, "LONGEST_IDLE", 15.0)
+    with EmbeddedServer("ping_interval: 3s") as server:
+        settings = NatsSettings.from_options({"nats.url": server.url})
+        with pool.connection(settings):
+            pass
+        wait_until(lambda: not named(server, "nats-spark"))
+        closed = server.statistics("connz?state=closed")["connections"]
+    reasons = [e["reason"] for e in closed if e.get("name", "").startswith("nats-spark")]
+    assert len(reasons) == 1
+    assert reasons != ["Stale Connection"]
 
 
 def named(server: EmbeddedServer, name: str) -> int:

@@ -1,8 +1,8 @@
 """Idle data-plane connections of a worker process, kept for its next task.
 
 Spark reuses Python workers. A task that finds a connection to the same servers as the same user
-saves the handshake. Two readers never share a connection at the same time. Unused connections are
-closed before the server pings them (``ping_interval``, two minutes), because nothing would answer.
+saves the handshake. Two readers never share a connection at the same time. Idle connections answer
+the server's pings from time to time, and are closed after a minute.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from .connection import Connection
 
 _MAX_IDLE = 4
 
-#: Seconds that an idle connection is kept, and between two checks for expired ones.
-LONGEST_IDLE, SWEEP_EVERY = 60.0, 15.0
+#: Seconds that an idle connection is kept, and between two checks of the idle ones. A server closes
+#: a connection that leaves some pings unanswered (``ping_max``), and may ping every few seconds.
+LONGEST_IDLE, SWEEP_EVERY = 60.0, 5.0
 
 
 class IdleConnections:
@@ -67,7 +68,7 @@ class IdleConnections:
 
     def _sweep(self) -> None:
         due = time.monotonic() - LONGEST_IDLE
-        self._close(lambda since, _: since <= due)
+        self._close(lambda since, link: not link.usable() or since <= due)
         with self._lock:
             self._sweeps = False
             if any(self._kept.values()):
