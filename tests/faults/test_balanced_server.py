@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,36 @@ def repeatedly(action: Callable[[], None], every: float) -> Iterator[list[int]]:
     finally:
         done.set()
         thread.join()
+
+
+def test_heartbeats_tell_an_outage_at_its_beginning_and_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def told(level: int, words: str) -> list[str]:
+        return [
+            each.getMessage()
+            for each in caplog.records
+            if each.threadName == "nats-heartbeats"
+            and each.levelno >= level
+            and words in each.getMessage()
+        ]
+
+    caplog.set_level(logging.INFO)
+    with EmbeddedServer() as server:
+        with closing(Admin(server.url)) as admin:
+            admin.create_stream("S")
+            admin.fill("S", 50)
+        with start(server.url, "S", msg_ack_wait_secs="2", connection_name="job") as driver:
+            batch(driver, driver.initial())
+            server.kill()
+            wait_until(lambda: len(told(logging.INFO, "retrying now")) >= 4)  # so many failed
+            server.start()
+            wait_until(lambda: told(logging.WARNING, "reconnected"))
+    warnings = told(logging.WARNING, "")
+    assert warnings[0].startswith("job: the NATS server is unavailable")
+    assert "heartbeats for 50 messages" in warnings[0]
+    assert warnings[-1].startswith("job: reconnected to")
+    assert all("has been unavailable for" in each for each in warnings[1:-1])
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import threading
@@ -34,6 +35,7 @@ def received(other: Driver, seconds: float) -> list[int]:
 def test_heartbeats_find_another_way_when_their_connection_falls_silent(
     nats_server: EmbeddedServer, admin: Admin, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     admin.create_stream(stream)
     admin.fill(stream, COUNT)
     with (

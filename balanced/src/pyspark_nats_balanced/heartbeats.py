@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nats_spark_common.connection.connect import connect
 from nats_spark_common.connection.connection import Connection
+from nats_spark_common.connection.outage import Outage
 from nats_spark_common.errors import NatsSparkError, TimeoutExpiredError
 from nats_spark_common.options.settings import NatsSettings
 
@@ -59,6 +60,7 @@ class Heartbeats:
         self._due = False  # whether to send before the interval is over
         self._closed = False
         self._link: Connection | None = None
+        self._outage = Outage(settings.connection_name)
         self._thread = threading.Thread(target=self._run, name="nats-heartbeats", daemon=True)
         self._thread.start()
 
@@ -128,25 +130,24 @@ class Heartbeats:
     def _beat(self, prefix: str, held: Deliveries) -> None:
         """Send a heartbeat for each message; retry once over a new connection."""
         try:
-            self._send(prefix, held)
-        except NatsSparkError as first:
-            _log.warning("heartbeat for %d messages failed: %s; retrying now", len(held), first)
             try:
-                self._send(prefix, held)
-            except NatsSparkError as error:
-                _log.warning(
-                    "heartbeat for %d messages failed: %s; retrying in %.1f s; the server may "
-                    "deliver these messages to other members meanwhile",
-                    len(held),
-                    error,
-                    self.interval,
-                )
+                server = self._send(prefix, held)
+            except NatsSparkError as first:
+                _log.info("heartbeat for %d messages failed: %s; retrying now", len(held), first)
+                server = self._send(prefix, held)
+            self._outage.over(server)
+        except NatsSparkError as error:
+            self._outage.failed(
+                f"{error}; heartbeats for {len(held)} messages fail, and the server may deliver "
+                "these messages to other members meanwhile"
+            )
         except Exception:  # a running batch must keep its heartbeats, whatever fails
             _log.exception(
                 "heartbeat for %d messages failed; retrying in %.1f s", len(held), self.interval
             )
 
-    def _send(self, prefix: str, held: Deliveries) -> None:
+    def _send(self, prefix: str, held: Deliveries) -> str:
+        """Send a heartbeat for each message; return the URL of the server that confirmed them."""
         try:
             if self._link is None or not self._link.usable():
                 self._disconnect()
@@ -155,6 +156,7 @@ class Heartbeats:
             # if its buffers are full, sending them waits.
             timeout = min(self._settings.request_timeout, max(self.interval / _BEATS, _MIN_TIMEOUT))
             send_acks(self._link, prefix, held, IN_PROGRESS, timeout, timeout)
+            return self._link.server.url
         except BaseException as error:
             if self._link is not None and isinstance(error, TimeoutExpiredError):
                 self._link.give_up()
