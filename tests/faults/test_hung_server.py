@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from typing import Any
 
 import pytest
 from pyspark import cloudpickle
+from pyspark.sql.datasource import CaseInsensitiveDict
 
 from nats_spark_common.connection import silence
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.rows.schema import SCHEMA
+from pyspark_nats_v2 import DefaultSource
 
 from .._support import consuming
 from .._support.admin import Admin, wait_until
@@ -173,6 +177,22 @@ def test_a_sink_finds_another_server_when_the_only_one_that_is_named_hangs(
         wait_until(lambda: admin.info(stream).state.messages >= 200)
         if mode == "exactly-once":
             assert admin.info(stream).state.messages == 200
+
+
+def test_a_writer_that_has_connected_carries_the_addresses_of_the_cluster(
+    servers: list[EmbeddedServer], stream: str
+) -> None:
+    """Its tasks may run in processes that know only ``nats.url``."""
+    named = options(
+        servers[1].url,
+        stream_name=stream,
+        stream_subjects=f"{stream}.>",
+        sink_create_stream="true",
+        inbox_prefix=stream,  # no other test has connected with it
+    )
+    sink = DefaultSource(CaseInsensitiveDict(named))
+    writer = wait_until(lambda: pickle.loads(pickle.dumps(sink.writer(SCHEMA, overwrite=False))))
+    assert {f"127.0.0.1:{each.port}" for each in servers} <= set(writer.servers)
 
 
 def made(admin: Admin, stream: str) -> bool:

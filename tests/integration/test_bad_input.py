@@ -101,6 +101,7 @@ def test_a_port_where_no_nats_server_listens(spark: SparkSession, silent_port: i
         url=f"nats://127.0.0.1:{silent_port}",
         stream_name="S",
         connect_timeout="200ms",
+        retry_count="0",
     )
 
 

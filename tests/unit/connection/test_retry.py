@@ -16,7 +16,9 @@ from nats_spark_common import (
     OptionError,
     TimeoutExpiredError,
 )
+from nats_spark_common.connection import retry
 from nats_spark_common.connection.retry import AdaptiveTimeout, pause, retrying
+from nats_spark_common.connection.servers import MisconfiguredError
 from nats_spark_common.options.settings import NatsSettings
 
 from ..._support.options import named
@@ -93,6 +95,30 @@ def test_without_retries_the_first_error_is_raised(pauses: list[float]) -> None:
     with pytest.raises(ConnectError, match="first"):
         retrying(acting(ConnectError("first"), "done"), settings, TRANSIENT)
     assert pauses == []
+
+
+def test_no_retry_begins_after_the_given_time(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(retry.time, "monotonic", lambda: now[0])
+
+    def slow() -> str:
+        now[0] += 6.0
+        raise ConnectError(f"at {now[0]:g}")
+
+    with pytest.raises(ConnectError, match="at 1012"):
+        retrying(slow, settings(retry_count="9"), TRANSIENT, within=10.0)
+    assert len(pauses) == 1
+
+
+def test_an_error_that_another_attempt_cannot_change_is_raised_at_once(
+    pauses: list[float],
+) -> None:
+    wrong = acting(ConnectError("away"), MisconfiguredError("no such host"), "done")
+    with pytest.raises(MisconfiguredError):
+        retrying(wrong, THREE, TRANSIENT, final=MisconfiguredError)
+    assert len(pauses) == 1
 
 
 def test_rejected_credentials_are_not_retried_although_they_are_a_connect_error(

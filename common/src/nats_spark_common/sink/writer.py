@@ -57,10 +57,10 @@ class StreamWriter(DataSourceStreamArrowWriter):
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self.settings = settings
         self.columns = columns
-        self._servers = servers.known(settings)  # if this process has connected
+        self.servers = servers.known(settings)  # none unless this process has connected
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        servers.learn(self.settings, self._servers)
+        servers.learn(self.settings, self.servers)
         context = _context()
         query = context.getLocalProperty("sql.streaming.queryId")
         batch = context.getLocalProperty("streaming.sql.batchId")
@@ -87,11 +87,11 @@ class BatchWriter(DataSourceArrowWriter):
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
         self.settings = settings
         self.columns = columns
-        self._servers = servers.known(settings)  # if this process has connected
+        self.servers = servers.known(settings)  # none unless this process has connected
         self._write_id = uuid.uuid4().hex
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        servers.learn(self.settings, self._servers)
+        servers.learn(self.settings, self.servers)
         task = TaskId(self._write_id, "0", _context().partitionId())
         return _with_run(write_task(self.settings, self.columns, task, iterator))
 
