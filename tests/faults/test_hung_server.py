@@ -10,15 +10,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+import nats.errors
 import pytest
 from pyspark import cloudpickle
 from pyspark.sql.datasource import CaseInsensitiveDict
 
-from nats_spark_common.connection import silence
+from nats_spark_common import NatsSettings
+from nats_spark_common.connection import retry, silence
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.jetstream.api import CLUSTER_NOT_AVAILABLE
+from nats_spark_common.jetstream.control import Control
 from nats_spark_common.rows.schema import SCHEMA
 from pyspark_nats_v2 import DefaultSource
 
@@ -160,6 +165,28 @@ def test_a_task_finds_another_server_when_the_only_one_that_is_named_hangs(
     assert json.loads(found.stdout) == list(range(1, 11))
 
 
+def test_the_first_request_of_a_query_is_retried_while_the_cluster_has_no_leader(
+    servers: list[EmbeddedServer],
+) -> None:
+    settings = NatsSettings.from_options(options(servers[1].url, retry_count="50"))
+    with closing(Admin(servers[1].url)) as admin, ThreadPoolExecutor() as pool:
+        with hung(servers[0]), hung(servers[2]):
+            wait_until(lambda: has_no_leader(admin))
+            before, control = retry.retries(), Control(settings)
+            answer = pool.submit(control.api, "INFO")
+            wait_until(lambda: retry.retries() > before or answer.done())
+        with control:
+            assert "error" not in answer.result()
+
+
+def has_no_leader(admin: Admin) -> bool:
+    try:
+        reply = admin.run(admin.client.request("$JS.API.INFO", timeout=2))
+    except (nats.errors.TimeoutError, TimeoutError):
+        return False
+    return bool(json.loads(reply.data).get("error", {}).get("err_code") == CLUSTER_NOT_AVAILABLE)
+
+
 def changed(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any] | None:
     return end if end != start else None
 
@@ -191,7 +218,7 @@ def test_a_writer_that_has_connected_carries_the_addresses_of_the_cluster(
         inbox_prefix=stream,  # no other test has connected with it
     )
     sink = DefaultSource(CaseInsensitiveDict(named))
-    writer = wait_until(lambda: pickle.loads(pickle.dumps(sink.writer(SCHEMA, overwrite=False))))
+    writer = pickle.loads(pickle.dumps(sink.writer(SCHEMA, overwrite=False)))
     assert {f"127.0.0.1:{each.port}" for each in servers} <= set(writer.servers)
 
 

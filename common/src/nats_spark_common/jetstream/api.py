@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..connection.retry import UNREACHED
 from ..errors import JetStreamUnavailableError, ProtocolError, ServerError, StreamNotFoundError
 from ..options.settings import NatsSettings
 from ..protocol.operations import Msg, header_status
@@ -42,6 +43,14 @@ ATOMIC_BATCH_VERSION = (2, 12)
 FAST_BATCH_VERSION = (2, 14)
 #: Minimum server version for resets of a consumer to a sequence (ADR-60).
 RESET_VERSION = (2, 14)
+
+
+class NoLeaderError(JetStreamUnavailableError):
+    """The cluster elects a leader at the moment, or has lost its quorum."""
+
+
+#: Errors that are temporary even before JetStream has replied once.
+STARTING = (*UNREACHED, NoLeaderError)
 
 
 @dataclass(frozen=True)
@@ -193,7 +202,7 @@ def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
             "(names are case-sensitive), the account and nats.domain"
         )
     if err_code == CLUSTER_NOT_AVAILABLE:
-        raise JetStreamUnavailableError(f"{subject}: {description}: the cluster has no leader")
+        raise NoLeaderError(f"{subject}: {description}: the cluster has no leader")
     if err_code in _NOT_ENABLED:
         raise JetStreamUnavailableError(f"{description}: enable JetStream (server option -js)")
     code = int(error.get("code", 0))

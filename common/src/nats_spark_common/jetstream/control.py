@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from nats.aio.client import Client
 
-from ..connection.retry import AWAY, UNREACHED, AdaptiveTimeout, retrying
+from ..connection.retry import AWAY, AdaptiveTimeout, retrying
 from ..errors import (
     JetStreamUnavailableError,
     MissingPermissionError,
@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..options.settings import NatsSettings
 from ..protocol.timestamps import LARGEST_NS, ns_to_rfc3339
-from .api import StreamInfo, api_prefix, encode, ephemeral_consumer, parse_json
+from .api import STARTING, StreamInfo, api_prefix, encode, ephemeral_consumer, parse_json
 from .blocking_client import BlockingClient
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Control(AbstractContextManager["Control"]):
             return parsed
 
         # Before the first reply, missing JetStream is a configuration error; later it is temporary.
-        transient = AWAY if self._replied else UNREACHED
+        transient = AWAY if self._replied else STARTING
         return retrying(attempt, self._settings, transient)
 
     def api_once(self, call: str, request: dict[str, Any] | None, timeout: float) -> dict[str, Any]:

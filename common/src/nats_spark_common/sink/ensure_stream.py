@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from ..connection.pool import connection
-from ..connection.retry import UNREACHED, retrying
+from ..connection.retry import retrying
 from ..errors import OptionError, StreamNotFoundError
-from ..jetstream.api import ATOMIC_BATCH_VERSION
+from ..jetstream.api import ATOMIC_BATCH_VERSION, STARTING
 from ..jetstream.create_stream import create_stream, stream_config
 from ..jetstream.requests import request
 from ..options.settings import NatsSettings
@@ -39,7 +39,7 @@ def ensure_stream(settings: NatsSettings) -> None:
         )
     key = (settings.connection_key(), name)
     if key not in _seen:
-        retrying(lambda: _ensure(settings, name, subjects), settings, UNREACHED)
+        retrying(lambda: _ensure(settings, name, subjects), settings, STARTING)
         _seen.add(key)
 
 
