@@ -94,7 +94,7 @@ def test_a_subject_without_stream_on_an_old_server(
 
 def test_best_effort_needs_no_stream(nats_server: EmbeddedServer, stream: str) -> None:
     settings = options(nats_server.url, sink_mode="best-effort")
-    assert write(settings, numbered(stream, 10_000)).rows == 10_000
+    assert write(settings, numbered(stream, 10_000)).counts.messages == 10_000
 
 
 @pytest.mark.parametrize("limit", [{"max_msgs": 5}, {"max_bytes": 1_000}])
