@@ -16,7 +16,8 @@ from ..options.path import with_path
 from ..options.settings import NatsSettings
 from .columns import MessageColumns, message_columns
 from .ensure_stream import ensure_stream
-from .writer import BatchWriter, StreamWriter
+from .row_batches import GIVES_RECORD_BATCHES
+from .writer import BatchWriter, RowStreamWriter, StreamWriter
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,10 @@ class JetStreamSink(DataSource):
             OptionError: an option or the schema is invalid.
             ServerError, ConnectError and others: ``nats.sink.create.stream``, as `ensure_stream`.
         """
-        return StreamWriter(*self._prepared(schema, "start"))
+        settings, columns = self._prepared(schema, "start")
+        if not GIVES_RECORD_BATCHES:
+            return RowStreamWriter(settings, columns, schema)
+        return StreamWriter(settings, columns)
 
     def writer(self, schema: StructType, overwrite: bool) -> BatchWriter:
         """Return the writer of a DataFrame. Raises as `streamWriter`."""

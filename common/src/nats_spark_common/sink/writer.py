@@ -11,11 +11,9 @@ from operator import add
 
 import pyarrow as pa
 from pyspark import TaskContext
-from pyspark.sql.datasource import (
-    DataSourceArrowWriter,
-    DataSourceStreamArrowWriter,
-    WriterCommitMessage,
-)
+from pyspark.sql import Row
+from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
+from pyspark.sql.types import StructType
 
 from ..connection import servers
 from ..connection.retry import retries
@@ -26,6 +24,7 @@ from .best_effort import BestEffort
 from .columns import MessageColumns
 from .counts import Counts, add_counts
 from .publisher import Publisher
+from .row_batches import ArrowStreamWriter, RowBatches
 from .rows import RowMaker, Rows, concat_rows
 from .targets import StreamMasks, Targets
 from .task_id import TaskId
@@ -51,7 +50,7 @@ class Written(WriterCommitMessage):
     run: str = ""
 
 
-class StreamWriter(DataSourceStreamArrowWriter):
+class StreamWriter(ArrowStreamWriter):
     """Writes the micro-batches of a query; Spark creates one for each batch and each commit."""
 
     def __init__(self, settings: NatsSettings, columns: MessageColumns) -> None:
@@ -79,6 +78,17 @@ class StreamWriter(DataSourceStreamArrowWriter):
 
     def abort(self, messages: list[WriterCommitMessage | None], batch_id: int) -> None:
         """Do nothing: Spark will run the batch again, which needs the records."""
+
+
+class RowStreamWriter(StreamWriter):
+    """The same for Spark 4.0, which passes rows."""
+
+    def __init__(self, settings: NatsSettings, columns: MessageColumns, schema: StructType) -> None:
+        super().__init__(settings, columns)
+        self.schema = schema
+
+    def write(self, iterator: Iterator[Row]) -> Written:
+        return super().write(RowBatches(self.schema, self.columns).of(iterator))
 
 
 class BatchWriter(DataSourceArrowWriter):
