@@ -8,10 +8,11 @@ from typing import Any
 
 from pyspark import cloudpickle
 from pyspark.sql.datasource import CaseInsensitiveDict, DataSource
-from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit
 from pyspark.sql.types import StructType
 
 from nats_spark_common.rows.schema import SCHEMA
+from nats_spark_common.spark.newest_api import ReadAllAvailable, ReadLimit
+from nats_spark_common.spark.old_reader import OldReader
 from pyspark_nats_v2 import DefaultSource
 
 Row = dict[str, Any]
@@ -29,7 +30,8 @@ class Driver:
         schema: StructType = SCHEMA,
         source: type[DataSource] = DefaultSource,
     ) -> None:
-        self.reader = source(CaseInsensitiveDict(options)).streamReader(schema)
+        reader: Any = source(CaseInsensitiveDict(options)).streamReader(schema)
+        self.reader = reader.newest if isinstance(reader, OldReader) else reader
         self._abandoned = False
 
     def __enter__(self) -> Driver:

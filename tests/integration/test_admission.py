@@ -6,9 +6,9 @@ import time
 from itertools import chain
 
 import pytest
-from pyspark.sql.streaming.datasource import ReadAllAvailable
 
 from nats_spark_common.embedded import EmbeddedServer
+from nats_spark_common.spark.newest_api import ReadAllAvailable
 
 from .._support.admin import Admin
 from .._support.reading import Driver, numbers

@@ -63,6 +63,17 @@ def test_with_loss_allowed_the_query_goes_on_at_the_first_message(
         assert numbers(driver.rows(position, driver.latest(position))) == list(range(31, 81))
 
 
+def test_a_restart_after_all_messages_of_the_first_batch_were_removed_is_no_loss(
+    server_admin: Admin, options: dict[str, str], filled: str
+) -> None:
+    _, position = consumed(options, 10)
+    server_admin.purge(filled, seq=11)
+    with Driver(options) as driver:
+        # Spark calls this at a restart, with the last logged offset.
+        assert driver.rows(position, position) == []
+        assert numbers(driver.rows(position, driver.latest(position))) == list(range(11, 21))
+
+
 def test_a_purged_stream_is_data_loss(
     server_admin: Admin, options: dict[str, str], filled: str
 ) -> None:

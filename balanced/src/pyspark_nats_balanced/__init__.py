@@ -11,11 +11,16 @@ pull requests, `acks` acknowledges messages, and `heartbeats` keeps them in prog
 
 from typing import TYPE_CHECKING
 
-from nats_spark_common.spark.version import is_supported, stand_in
+from nats_spark_common.spark.version import WITH_ADMISSION, has_admission, stand_in
 
-if TYPE_CHECKING or is_supported():
+if TYPE_CHECKING or has_admission():
     from .source import DefaultSource
 else:
-    DefaultSource = stand_in("nats-balanced")
+    DefaultSource = stand_in(
+        "nats-balanced",
+        WITH_ADMISSION,
+        "This flavor acknowledges messages up to the committed position, which earlier versions do "
+        "not pass to Python sources; format('nats-v2') works from Spark 4.0 on",
+    )
 
 __all__ = ["DefaultSource"]

@@ -69,8 +69,11 @@ def test_java_must_be_new_enough(output: str | None, severity: str) -> None:
 
 
 def test_spark_must_be_new_enough() -> None:
-    assert severities(judge_spark("4.1.1", supported=False)) == ["error"]
-    assert severities(judge_spark("4.3.0", supported=True)) == ["ok"]
+    assert severities(judge_spark("3.5.8", supported=False, admission=False)) == ["error"]
+    assert severities(judge_spark("4.3.0", supported=True, admission=True)) == ["ok"]
+    (finding,) = judge_spark("4.1.1", supported=True, admission=False)
+    assert finding.severity.value == "ok"
+    assert "without nats-balanced, which needs 4.2" in finding.fact
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from nats_spark_common.rows.messages import (
     from_messages,
     headers_array,
 )
-from nats_spark_common.rows.schema import SCHEMA, Projection
+from nats_spark_common.rows.schema import _UTC, SCHEMA, Projection
 
 ITEMS = [Message(i, b"a", i * 1000, b"", b"x" * i) for i in (3, 5, 6, 9)]
 
@@ -85,7 +85,7 @@ def test_a_missing_stream_is_named(subject: str, name: str) -> None:
 def test_rows_have_the_schema_that_spark_expects() -> None:
     projection = Projection(SCHEMA)
     batch = projection.batch(from_messages(ITEMS, MESSAGE_COLUMNS), {"stream": "S"})
-    assert batch.schema.equals(to_arrow_schema(SCHEMA, timezone="UTC"))
+    assert batch.schema.equals(to_arrow_schema(SCHEMA, **_UTC))
     assert batch.column("stream").to_pylist() == ["S"] * 4
     assert batch.column("consumer").null_count == 4
 
@@ -95,7 +95,7 @@ def test_every_column_can_be_requested_alone(name: str) -> None:
     schema = StructType([SCHEMA[name]])
     projection = Projection(schema)
     batch = projection.batch(from_messages(ITEMS, projection.fields), {})
-    assert batch.schema.equals(to_arrow_schema(schema, timezone="UTC"))
+    assert batch.schema.equals(to_arrow_schema(schema, **_UTC))
     assert batch.num_rows == len(ITEMS)
 
 
@@ -105,7 +105,7 @@ def test_any_selection_in_any_order_has_the_schema_that_spark_expects(
 ) -> None:
     projection = Projection(StructType(selected))
     batch = projection.batch(from_messages([], projection.fields), {"stream": "S"})
-    assert batch.schema.equals(to_arrow_schema(StructType(selected), timezone="UTC"))
+    assert batch.schema.equals(to_arrow_schema(StructType(selected), **_UTC))
 
 
 @pytest.mark.parametrize("name", ["stream", "domain", "consumer", "replyTo"])

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..spark.version import NEEDED, is_supported
+from ..spark.version import NEEDED, WITH_ADMISSION, has_admission, is_supported
 from .finding import Finding, error, ok, warning
 
 #: Packages that driver and executors must have in the same version.
@@ -40,7 +40,7 @@ print(json.dumps({"python": platform.python_version(), "packages": found}))
 
 def judge_environment() -> Iterator[Finding]:
     """Judge Python, Java, PYSPARK_PYTHON and the data sources that Spark finds."""
-    yield from judge_spark(_version("pyspark"), is_supported())
+    yield from judge_spark(_version("pyspark"), is_supported(), has_admission())
     yield from judge_java(_java())
     names = ("PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON")
     variable = next((name for name in names if os.environ.get(name)), "")
@@ -57,12 +57,13 @@ def own() -> dict[str, Any]:
     }
 
 
-def judge_spark(found: str | None, supported: bool) -> Iterator[Finding]:
-    """Judge the installed version of pyspark, and whether it has the API of the sources."""
+def judge_spark(found: str | None, supported: bool, admission: bool) -> Iterator[Finding]:
+    """Judge the installed version of pyspark, by what it has of the API of the sources."""
     if not supported:
         yield error("pyspark", f"is version {found}", f"install pyspark {NEEDED} or later")
     else:
-        yield ok("pyspark", f"version {found}, on Python {platform.python_version()}")
+        without = "" if admission else f", without nats-balanced, which needs {WITH_ADMISSION}"
+        yield ok("pyspark", f"version {found}{without}, on Python {platform.python_version()}")
 
 
 def judge_java(found: str | None) -> Iterator[Finding]:

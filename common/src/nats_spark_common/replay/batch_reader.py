@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSourceReader, Filter, InputPartition
+from pyspark.sql.datasource import DataSourceReader, InputPartition
 
 from ..connection import servers
 from ..errors import OptionError
@@ -14,6 +14,7 @@ from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
 from ..protocol.subjects import narrow
 from ..rows.schema import Projection
+from ..spark.newest_api import Filter
 from .pushdown import Bounds, bounds_of
 from .range_partition import RangePartition, read_partition
 from .strategy import Strategy
@@ -92,7 +93,8 @@ class _PushFilters:
     class, so Spark does not count it as an implementation, but calls it if push-down is on.
     """
 
-    __func__ = staticmethod(DataSourceReader.pushFilters)
+    # Spark 4.0 has no push-down, and calls nothing of this.
+    __func__ = staticmethod(getattr(DataSourceReader, "pushFilters", lambda *_: ()))
 
     def __init__(self, reader: BatchReader) -> None:
         self._reader = reader

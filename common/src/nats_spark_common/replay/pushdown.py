@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pyspark.sql.datasource import (
+from ..protocol.subjects import is_literal, prefix_filter
+from ..spark.newest_api import (
     EqualTo,
     Filter,
     GreaterThan,
@@ -19,8 +20,6 @@ from pyspark.sql.datasource import (
     LessThanOrEqual,
     StringStartsWith,
 )
-
-from ..protocol.subjects import is_literal, prefix_filter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND_NS = 1000

@@ -7,7 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import InputPartition
-from pyspark.sql.streaming.datasource import (
+
+from ..connection import servers
+from ..options.settings import NatsSettings
+from ..rows.schema import Projection
+from ..spark.newest_api import (
     ReadAllAvailable,
     ReadLimit,
     ReadMaxBytes,
@@ -15,10 +19,6 @@ from pyspark.sql.streaming.datasource import (
     ReadMinRows,
     SupportsTriggerAvailableNow,
 )
-
-from ..connection import servers
-from ..options.settings import NatsSettings
-from ..rows.schema import Projection
 from ..spark.query_reader import QueryReader
 from .offsets import Offset
 from .query import Query

@@ -6,6 +6,7 @@ projection: the other columns are not decoded.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,11 @@ from ..errors import OptionError
 from .messages import MESSAGE_COLUMNS, Messages
 
 _HEADERS = MapType(StringType(), ArrayType(StringType()))
+
+#: Spark 4.0 and 4.1 have no such argument: timestamps in Arrow are of this zone by default.
+_UTC: dict[str, Any] = (
+    {"timezone": "UTC"} if "timezone" in signature(to_arrow_schema).parameters else {}
+)
 
 #: Subject, payload and headers; stream, sequence in it, and the time when the message was stored.
 #: Flavors that read through a consumer fill the remaining columns; in the others they are null.
@@ -61,7 +67,7 @@ class Projection:
         """Raise ``OptionError`` if the schema is not a selection of `SCHEMA`'s columns."""
         # Spark compares names case-insensitively, and shows them as the user wrote them.
         self._columns = [_checked(field) for field in schema]
-        self._arrow: pa.Schema = to_arrow_schema(schema, timezone="UTC")
+        self._arrow: pa.Schema = to_arrow_schema(schema, **_UTC)
         self.fields = MESSAGE_COLUMNS & set(self._columns)
 
     def batch(self, messages: Messages, constants: dict[str, Any]) -> pa.RecordBatch:

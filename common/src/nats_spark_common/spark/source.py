@@ -14,6 +14,7 @@ from ..options.path import with_joined_paths, with_path
 from ..options.settings import NatsSettings
 from ..rows.schema import SCHEMA, Projection
 from ..sink.jetstream_sink import JetStreamSink
+from .old_reader import for_this_spark
 
 
 class FlavorSource(JetStreamSink):
@@ -48,7 +49,7 @@ class FlavorSource(JetStreamSink):
         # Spark creates a source in the same way for read and for readStream, so `schema`, at
         # ``load()``, cannot check this. The start of the query is the first chance.
         check_no_end(settings)
-        return self.stream_reader(settings, Projection(schema))
+        return for_this_spark(self.stream_reader(settings, Projection(schema)))
 
     def settings(self) -> NatsSettings:
         """Return the settings of a read from Spark's options and the argument of ``load``.
