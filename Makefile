@@ -4,6 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 QUICK_SPARK := .cache/spark/classes.jsa
+REPLAYING := common v2 archived/partitioned
 PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pyproject.toml \
 	archived/partitioned/pyproject.toml
 
@@ -26,14 +27,21 @@ test: $(STAMP) $(QUICK_SPARK) java ## all tests, against real servers (ARGS="-k 
 test-unit: $(STAMP) ## unit and property tests, without servers and Spark
 	@$(PYTHON) -m pytest -n 2 tests/unit $(ARGS)
 
+# All packages together, and without the one that needs a newer Spark than the others.
 test-lowest: java ## tests with the lowest versions that the packages and their extras allow
 	@mkdir -p .cache && scripts/lowest-versions > .cache/lowest.txt
+	@scripts/lowest-versions $(REPLAYING) > .cache/lowest-replaying.txt
 	@scripts/make-venv .venv-lowest .cache/lowest.txt
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest/bin/python .venv-lowest/bin/python -m pytest tests/unit \
 		tests/integration/test_batch.py tests/integration/test_connections.py \
 		tests/integration/test_credentials.py tests/integration/test_tls.py \
 		tests/integration/test_balanced_query.py tests/integration/test_observe.py \
 		tests/integration/command/test_arguments.py $(ARGS)
+	@scripts/make-venv .venv-lowest-replaying .cache/lowest-replaying.txt $(REPLAYING)
+	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest-replaying/bin/python .venv-lowest-replaying/bin/python -m pytest \
+		tests/unit --ignore tests/unit/balanced --ignore tests/unit/replay/test_pushdown.py \
+		tests/integration/test_admission.py tests/integration/test_batch.py \
+		tests/integration/test_data_loss.py tests/integration/test_old_reader.py $(ARGS)
 
 test-matrix: $(STAMP) java ## core tests over versions of Spark, nats-server and Python (ARGS="server-2.10.26")
 	@scripts/test-matrix $(ARGS)
@@ -85,7 +93,7 @@ bench-partitioned: $(STAMP) java ## compare the partitioned flavor with V2 (ARGS
 	@$(PYTHON) benchmarks/partitioned.py $(ARGS)
 
 clean: ## remove everything that the targets created
-	@rm -rf $(VENV) .venv-lowest .venv-kafka .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
+	@rm -rf $(VENV) .venv-lowest .venv-lowest-replaying .venv-kafka .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build \
 		spark-warehouse metastore_db derby.log examples/flights/output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
