@@ -1,4 +1,4 @@
-"""Versions of PySpark that are too old for the sources, from the package index into ``.cache``."""
+"""Older versions of PySpark, from the package index into ``.cache``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .spark import CHEAP
+from .spark import CHEAP, link_home
 
 ROOT = Path(__file__).resolve().parents[2]
 _CACHE = ROOT / ".cache"
@@ -31,21 +31,32 @@ def find(distribution: str, version: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # no other process of the tests installs meanwhile
         if not folder.exists():
             _install(f"{distribution}=={version}", folder)
+        if (folder / "pyspark" / "jars").exists() and not (folder / "home").exists():
+            link_home(folder / "pyspark", folder / "home")
     return folder
 
 
 def run(folder: Path, script: str, *paths: Path) -> str:
     """Return what a script prints with this PySpark, the suite's packages and ``paths``."""
-    sources = (ROOT / source / "src" for source in _SOURCES)
-    environment = {name: v for name, v in os.environ.items() if name != "SPARK_HOME"}
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, (folder, *sources, *paths)))
-    environment["JDK_JAVA_OPTIONS"] = CHEAP
-    environment["PYSPARK_PYTHON"] = environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        env=environment(folder, *paths),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def environment(folder: Path, *paths: Path) -> dict[str, str]:
+    """Return the variables of a process that uses this PySpark."""
+    sources = (ROOT / source / "src" for source in _SOURCES)
+    found = {name: value for name, value in os.environ.items() if name != "SPARK_HOME"}
+    found["PYTHONPATH"] = os.pathsep.join(map(str, (folder, *sources, *paths)))
+    found["JDK_JAVA_OPTIONS"] = CHEAP
+    found["PYSPARK_PYTHON"] = found["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    return found
 
 
 def _install(requirement: str, folder: Path) -> None:

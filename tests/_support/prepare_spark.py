@@ -8,7 +8,6 @@ instead of Spark's zip file, which each of them would compile. Run as
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,17 +16,11 @@ import pyspark
 from nats_spark_common.embedded import EmbeddedServer
 
 from .admin import Admin
-from .spark import ARCHIVE, CHEAP, HOME, local_spark
+from .spark import ARCHIVE, CHEAP, HOME, link_home, local_spark
 
 
 def main() -> None:
-    shutil.rmtree(HOME, ignore_errors=True)
-    (HOME / "python" / "lib").mkdir(parents=True)
-    installed = Path(pyspark.__file__).parent
-    for name in ("bin", "sbin", "jars"):
-        (HOME / name).symlink_to(installed / name)
-    for file in (installed / "python" / "lib").glob("py4j-*.zip"):
-        (HOME / "python" / "lib" / file.name).symlink_to(file)
+    link_home(Path(pyspark.__file__).parent, HOME)
     archive_classes()
 
 

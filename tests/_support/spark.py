@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +24,25 @@ JVM_OPTIONS = f'{CHEAP} "-XX:SharedArchiveFile={ARCHIVE}"'
 
 
 def spark_home() -> Path:
-    """The folder with Spark's programs and jars: the prepared one if it is of this pyspark."""
+    """The folder with Spark's programs and jars: a prepared one if there is one of this pyspark."""
     installed = Path(pyspark.__file__).resolve().parent
-    return HOME if (HOME / "jars").resolve() == installed / "jars" else installed
+    for home in (HOME, installed.parent / "home"):
+        if (home / "jars").resolve() == installed / "jars":
+            return home
+    return installed
+
+
+def link_home(installed: Path, home: Path) -> None:
+    """Make a folder as `spark_home` from which Python workers do not import pyspark's zip file.
+
+    Instead they import pyspark from where it is installed, which has bytecode.
+    """
+    shutil.rmtree(home, ignore_errors=True)
+    (home / "python" / "lib").mkdir(parents=True)
+    for name in ("bin", "sbin", "jars"):
+        (home / name).symlink_to(installed / name)
+    for file in (installed / "python" / "lib").glob("py4j-*.zip"):
+        (home / "python" / "lib" / file.name).symlink_to(file)
 
 
 def local_spark(
