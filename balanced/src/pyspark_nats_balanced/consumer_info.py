@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nats_spark_common.errors import UnsupportedConsumerError
-from nats_spark_common.jetstream.api import StreamInfo
+from nats_spark_common.jetstream.api import StreamInfo, string, well_formed, whole
 from nats_spark_common.options.settings import NatsSettings
 
 from .consumer_config import ack_policy
@@ -63,31 +63,35 @@ class ConsumerInfo:
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> ConsumerInfo:
-        """Return the consumer that a ``CONSUMER.INFO`` reply describes."""
-        config = info["config"]
-        one = config.get("filter_subject")
-        waits = config.get("backoff") or [config.get("ack_wait") or 30 * _NS]
-        return ConsumerInfo(
-            name=info["name"],
-            created=info["created"],
-            ack_policy=config.get("ack_policy", "none"),
-            ack_wait=min(waits) / _NS,
-            filters=tuple(config.get("filter_subjects") or ([one] if one else [])),
-            push=bool(config.get("deliver_subject")),
-            delivered=int(info["delivered"]["stream_seq"]),
-            delivered_consumer_seq=int(info["delivered"]["consumer_seq"]),
-            ack_floor=int(info["ack_floor"]["stream_seq"]),
-            ack_floor_consumer_seq=int(info["ack_floor"]["consumer_seq"]),
-            pending=int(info["num_pending"]),
-            ack_pending=int(info["num_ack_pending"]),
-            redelivered=int(info["num_redelivered"]),
-            max_ack_pending=max(0, int(config.get("max_ack_pending") or 0)),
-            max_batch=int(config.get("max_batch") or 0),
-            max_bytes=int(config.get("max_bytes") or 0),
-            max_expires=int(config.get("max_expires") or 0) / _NS,
-            max_deliver=max(0, int(config.get("max_deliver") or 0)),
-            has_priority_groups=bool(config.get("priority_groups")),
-        )
+        """Return the consumer that a ``CONSUMER.INFO`` reply describes.
+
+        Raises ``ProtocolError`` if it is not such a reply.
+        """
+        with well_formed("consumer info", info):
+            config = info["config"]
+            one = config.get("filter_subject")
+            waits = config.get("backoff") or [config.get("ack_wait") or 30 * _NS]
+            return ConsumerInfo(
+                name=string(info["name"]),
+                created=string(info["created"]),
+                ack_policy=string(config.get("ack_policy", "none")),
+                ack_wait=(min(map(whole, waits)) or 30 * _NS) / _NS,
+                filters=tuple(map(string, config.get("filter_subjects") or ([one] if one else []))),
+                push=bool(config.get("deliver_subject")),
+                delivered=whole(info["delivered"]["stream_seq"]),
+                delivered_consumer_seq=whole(info["delivered"]["consumer_seq"]),
+                ack_floor=whole(info["ack_floor"]["stream_seq"]),
+                ack_floor_consumer_seq=whole(info["ack_floor"]["consumer_seq"]),
+                pending=whole(info["num_pending"]),
+                ack_pending=whole(info["num_ack_pending"]),
+                redelivered=whole(info["num_redelivered"]),
+                max_ack_pending=max(0, int(config.get("max_ack_pending") or 0)),
+                max_batch=whole(config.get("max_batch") or 0),
+                max_bytes=whole(config.get("max_bytes") or 0),
+                max_expires=whole(config.get("max_expires") or 0) / _NS,
+                max_deliver=max(0, int(config.get("max_deliver") or 0)),
+                has_priority_groups=bool(config.get("priority_groups")),
+            )
 
 
 def check_usable(info: ConsumerInfo, settings: NatsSettings, stream: StreamInfo) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nats_spark_common.rows.messages import Int64s
 
-from .packed_columns import pack, unpack, unzigzag, zigzag
+from .packed_columns import MAX_MESSAGES, pack, unpack, unzigzag, zigzag
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,20 @@ class Deliveries:
         if not runs:
             return Deliveries.empty()
         moves = unzigzag(moves) + gaps * int(along[0])
+        if lengths.max() >= MAX_MESSAGES or len(lengths) + lengths.sum() > MAX_MESSAGES:
+            raise ValueError("it has too many messages")
         lengths = lengths + 1
         steps = np.arange(lengths.sum())
-        return Deliveries(
+        found = Deliveries(
             np.repeat(np.cumsum(np.concatenate((first, gaps))), lengths) + steps,
             np.repeat(np.cumsum(np.concatenate((consumer_first, moves))), lengths) + steps,
             np.repeat(counts + 1, lengths),
         )
+        if (
+            found.seqs[0] < 0
+            or (found.seqs[1:] <= found.seqs[:-1]).any()
+            or (found.consumer_seqs < 0).any()
+            or (found.counts < 0).any()
+        ):
+            raise ValueError("its sequences do not ascend")
+        return found

@@ -67,7 +67,10 @@ class Intervals:
         if len(first) + len(gaps) != len(lengths):
             raise ValueError("its intervals are inconsistent")
         ends = np.cumsum(np.concatenate((first, gaps)) + lengths)
-        return Intervals(ends - lengths, ends)
+        starts = ends - lengths
+        if (starts <= np.concatenate(([-1], ends))[: len(starts)]).any() or (lengths < 0).any():
+            raise ValueError("its intervals do not ascend")
+        return Intervals(starts, ends)
 
 
 def _joined(starts: Int64s, ends: Int64s) -> Intervals:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nats_spark_common.errors import OptionError
+from nats_spark_common.jetstream.api import whole
 
 from .deliveries import Deliveries
 from .intervals import Intervals
@@ -78,11 +79,11 @@ class Offset:
                 created=str(logged["created"]),
                 consumer=str(logged["consumer"]),
                 ack_prefix=str(logged["ack"]),
-                batch=int(logged["batch"]),
+                batch=whole(logged["batch"]),
                 deliveries=Deliveries.unpack(logged["runs"]),
                 done=Intervals.unpack(logged["done"]),
                 consumer_created=str(logged["consumerCreated"]),
-                newest=int(logged["newest"]),
+                newest=whole(logged["newest"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise OptionError(

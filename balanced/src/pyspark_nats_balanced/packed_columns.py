@@ -12,6 +12,10 @@ from nats_spark_common.rows.messages import Int64s
 
 _WIDTHS = (1, 2, 4, 8)
 
+#: Maximum messages of a batch, and bytes of its packed columns: far more than a driver can plan.
+MAX_MESSAGES = 1 << 27
+_MAX_BYTES = 1 << 29
+
 
 def pack(columns: Sequence[Int64s]) -> str:
     """Return columns of non-negative integers as compressed text.
@@ -32,7 +36,7 @@ def unpack(text: str, count: int) -> list[Int64s]:
     """Return the ``count`` columns that `pack` packed. Raise ``ValueError`` for any other text."""
     inflate = zlib.decompressobj()
     try:
-        data = inflate.decompress(base64.b85decode(text))
+        data = inflate.decompress(base64.b85decode(text), _MAX_BYTES)
     except (zlib.error, ValueError) as error:
         raise ValueError(str(error)) from None
     if not inflate.eof or inflate.unused_data:
@@ -46,7 +50,10 @@ def unpack(text: str, count: int) -> list[Int64s]:
         if width not in _WIDTHS or end > len(data):
             raise ValueError("it is cut short")
         planes = np.frombuffer(data, np.uint8, size * width, position + 5).reshape(width, size)
-        columns.append(np.ascontiguousarray(planes.T).view(f"<u{width}")[:, 0].astype(np.int64))
+        column = np.ascontiguousarray(planes.T).view(f"<u{width}")[:, 0].astype(np.int64)
+        if (column < 0).any():
+            raise ValueError("a number does not fit 63 bits")
+        columns.append(column)
         position = end
     if position != len(data):
         raise ValueError("it is too long")

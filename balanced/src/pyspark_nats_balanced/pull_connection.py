@@ -73,7 +73,7 @@ class PullConnection:
 
     def __init__(self, settings: NatsSettings, stream: str, consumer: str) -> None:
         self._settings = settings
-        self._consumer = consumer
+        self._consumer = f"{stream}.{consumer}"
         self._subject = f"{api_prefix(settings)}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._link: Connection | None = None
         self._sid = ""
@@ -157,17 +157,19 @@ class PullConnection:
         timeout = self._timeout.seconds()
         received, expected, size = 0, count, 0
         # The server sends no status for a pull that its messages fill to the last byte.
+        deadline = time.monotonic() + wait + timeout
         while received < expected and size != max_bytes:
-            block = link.block(time.monotonic() + wait + timeout, self._subject)
-            if not parts:
-                self._timeout.answered(max(time.monotonic() - started - wait, 0.0))
-                timeout = self._settings.request_timeout
+            block = link.block(deadline, self._subject)
             try:
                 replies = decode_deliveries(block, pull, frozenset())
             except ProtocolError:
                 parts.append(decode_until_error(block, pull, frozenset())[0])
                 raise
             link.consume(replies.consumed)
+            if len(replies.messages) or replies.status is not None:
+                if not received:
+                    self._timeout.answered(max(time.monotonic() - started - wait, 0.0))
+                deadline = time.monotonic() + wait + self._settings.request_timeout
             parts.append(replies)
             received += len(replies.messages)
             size += replies.size

@@ -19,6 +19,7 @@ import numpy as np
 from nats_spark_common.connection import retry
 from nats_spark_common.connection.pool import connection
 from nats_spark_common.errors import DataLossError, TimeoutExpiredError
+from nats_spark_common.jetstream.api import string, well_formed
 from nats_spark_common.jetstream.requests import request_with_retry
 from nats_spark_common.options.settings import NatsSettings
 from nats_spark_common.planning.data_loss import recreated, report_loss
@@ -98,9 +99,11 @@ def read_messages(
     if not missing.any() and not len(single):
         return  # reading ranges has checked that the stream is the same
     info = request_with_retry(settings, f"STREAM.INFO.{source.stream}")
-    if info["created"] != source.created:
-        raise DataLossError(recreated(source.stream, source.created, info["created"]))
-    overwritten = int(info["config"].get("max_msgs_per_subject") or 0) > 0
+    with well_formed("stream info", info):
+        created = string(info["created"])
+        overwritten = int(info["config"].get("max_msgs_per_subject") or 0) > 0
+    if created != source.created:
+        raise DataLossError(recreated(source.stream, source.created, created))
     if missing.any():
         _report_missing(settings, source, seqs[missing], overwritten)
 

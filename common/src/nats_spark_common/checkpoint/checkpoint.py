@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ..errors import CheckpointError
+from ..protocol.json_object import json_object
 from .log_entry import LogEntry
 
 _OFFSETS, _COMMITS, _STATE, _METADATA = "offsets", "commits", "state", "metadata"
@@ -71,8 +72,11 @@ class Checkpoint:
         """Return the watermark after a committed batch, in milliseconds since the epoch."""
         lines = self._read(_COMMITS, batch).split("\n")
         try:
-            return int(json.loads(lines[1]).get("nextBatchWatermarkMs", 0))
-        except (IndexError, ValueError, AttributeError):
+            commit = json_object(lines[1])
+            if commit is None:
+                raise ValueError("not JSON")
+            return int(commit.get("nextBatchWatermarkMs", 0))
+        except (IndexError, ValueError, TypeError):
             raise CheckpointError(
                 f"{self.location}/{_COMMITS}/{batch} is damaged, or being written"
             ) from None
@@ -141,8 +145,8 @@ class Checkpoint:
         with self._files.open_input_stream(f"{self._folder}/{_METADATA}") as file:
             text = file.read()
         try:
-            return str(json.loads(text)["id"])
-        except (ValueError, KeyError, TypeError):
+            return str((json_object(text) or {})["id"])
+        except KeyError:
             raise CheckpointError(
                 f"{self.location}/{_METADATA} does not name a query: use the checkpointLocation of "
                 "a streaming query"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CheckpointError
+from ..protocol.json_object import json_object
 
 _VOID = "-"
 _VERSIONS = ("v1", "v2")
@@ -70,8 +71,8 @@ class LogEntry:
         """Return the entry with another watermark, in milliseconds since the epoch."""
         if not self.metadata:
             return self
-        try:
-            metadata = {**json.loads(self.metadata), "batchWatermarkMs": milliseconds}
-        except (ValueError, TypeError):
-            raise CheckpointError("the metadata of the last batch is not JSON") from None
+        metadata = json_object(self.metadata)
+        if metadata is None:
+            raise CheckpointError("the metadata of the last batch is not JSON")
+        metadata["batchWatermarkMs"] = milliseconds
         return replace(self, metadata=json.dumps(metadata, separators=(",", ":")))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ..errors import CheckpointError, OptionError
+from ..protocol.json_object import json_object
 from ..replay.offsets import Offset
 from .log_entry import LogEntry
 
@@ -63,11 +62,8 @@ def positions(entry: LogEntry, name: str) -> list[SourcePosition]:
 
 
 def _position(index: int, source: str, text: str | None) -> SourcePosition | None:
-    try:
-        logged: Any = json.loads(text or "null")
-    except ValueError:
-        return None
-    if not isinstance(logged, Mapping):
+    logged = json_object(text or "null")
+    if logged is None:
         return None
     if "consumer" in logged and "stream" in logged:
         stream, consumer = str(logged["stream"]), str(logged["consumer"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import OptionError
-from ..options.durations import parse_duration
+from ..options.durations import parse_wait
 from ..options.names import canonical
 from ..options.settings import NatsSettings
 from ..options.types import parse_size
@@ -120,8 +120,8 @@ class _Converted(_ParamType):
         return found
 
 
-DURATION = _Converted("duration", parse_duration, positive=False)
-POSITIVE_DURATION = _Converted("duration", parse_duration, positive=True)
+DURATION = _Converted("duration", parse_wait, positive=False)
+POSITIVE_DURATION = _Converted("duration", parse_wait, positive=True)
 POSITIVE_SIZE = _Converted("size", parse_size, positive=True)
 
 interval_option = click.option(

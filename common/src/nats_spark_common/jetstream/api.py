@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ..connection.retry import UNREACHED
-from ..errors import JetStreamUnavailableError, ProtocolError, ServerError, StreamNotFoundError
+from ..errors import (
+    JetStreamUnavailableError,
+    NatsSparkError,
+    ProtocolError,
+    ServerError,
+    StreamNotFoundError,
+)
 from ..options.settings import NatsSettings
+from ..protocol.json_object import json_object
 from ..protocol.operations import Msg, header_status
 
 STREAM_NOT_FOUND = 10059
@@ -95,30 +103,34 @@ class StreamInfo:
 
     @staticmethod
     def from_json(info: Mapping[str, Any]) -> StreamInfo:
-        config, state = info["config"], info["state"]
-        last = int(state["last_seq"])
-        # An empty stream reports first_seq 0 or last_seq + 1, depending on why it is empty.
-        first = int(state["first_seq"]) if state["messages"] else last + 1
-        return StreamInfo(
-            name=config["name"],
-            created=info["created"],
-            first_seq=first,
-            last_seq=last,
-            messages=int(state["messages"]),
-            bytes=int(state["bytes"]),
-            retention=config.get("retention", "limits"),
-            allow_direct=bool(config.get("allow_direct")),
-            subjects=tuple(config.get("subjects") or ()),
-            allow_batched=bool(config.get("allow_batched")),
-            allow_atomic=bool(config.get("allow_atomic")),
-            duplicate_window=int(config.get("duplicate_window") or 0) / 1e9,
-            replicas=int(config.get("num_replicas") or 1),
-            transforms=bool(config.get("subject_transform")),
-            sourced=bool(config.get("sources")),
-            servers=_servers(info.get("cluster") or {}),
-            clustered="name" in (info.get("cluster") or {}),  # a single server names itself only
-            last_ts=state.get("last_ts", ""),
-        )
+        """Parse a stream's info. Raises ``ProtocolError`` if it is not one."""
+        with well_formed("stream info", info):
+            config, state = info["config"], info["state"]
+            last, messages = whole(state["last_seq"]), whole(state["messages"])
+            # An empty stream reports first_seq 0 or last_seq + 1, depending on why it is empty.
+            first = whole(state["first_seq"]) if messages else last + 1
+            if first > last + 1:
+                raise ValueError("its first sequence is after its last")
+            return StreamInfo(
+                name=string(config["name"]),
+                created=string(info["created"]),
+                first_seq=first,
+                last_seq=last,
+                messages=messages,
+                bytes=whole(state["bytes"]),
+                retention=string(config.get("retention", "limits")),
+                allow_direct=bool(config.get("allow_direct")),
+                subjects=tuple(map(string, config.get("subjects") or ())),
+                allow_batched=bool(config.get("allow_batched")),
+                allow_atomic=bool(config.get("allow_atomic")),
+                duplicate_window=whole(config.get("duplicate_window") or 0) / 1e9,
+                replicas=whole(config.get("num_replicas") or 1),
+                transforms=bool(config.get("subject_transform")),
+                sourced=bool(config.get("sources")),
+                servers=_servers(info.get("cluster") or {}),
+                clustered="name" in (info.get("cluster") or {}),  # a single one names itself only
+                last_ts=string(state.get("last_ts", "")),
+            )
 
     def reads_direct(self, server_version: tuple[int, ...]) -> bool:
         """Return whether a server of this version replies to direct get batches of the stream."""
@@ -132,7 +144,39 @@ class StreamInfo:
 
 def _servers(cluster: Mapping[str, Any]) -> tuple[str, ...]:
     replicas = [each["name"] for each in cluster.get("replicas") or () if each.get("current")]
-    return (cluster["leader"], *replicas) if cluster.get("leader") else ()
+    return tuple(map(string, (cluster["leader"], *replicas))) if cluster.get("leader") else ()
+
+
+@contextmanager
+def well_formed(what: str, reply: object) -> Iterator[None]:
+    """Raise ``ProtocolError`` if JSON that is read inside lacks a field, or a field is not valid.
+
+    Args:
+        what: what the JSON should be.
+        reply: the JSON, shown in the error.
+    """
+    try:
+        yield
+    except NatsSparkError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ProtocolError(
+            f"not a {what} of JetStream ({type(error).__name__}: {error}): {str(reply)[:200]}"
+        ) from error
+
+
+def whole(value: Any) -> int:
+    """Return a JSON number that is a count or a sequence. Raises ``ValueError``."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} is not a number from 0 to 2^63 - 1")
+    return value
+
+
+def string(value: Any) -> str:
+    """Return a JSON string. Raises ``ValueError``."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return value
 
 
 def api_prefix(settings: NatsSettings) -> str:
@@ -183,16 +227,14 @@ def parse_reply(reply: Msg, subject: str) -> dict[str, Any]:
 
 def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
     """Parse the payload of an API reply. Raises as `parse_reply`."""
-    try:
-        reply = json.loads(payload)
-    except ValueError:
-        reply = None
-    error = reply.get("error") if isinstance(reply, dict) else payload
-    if isinstance(reply, dict) and error is None:
+    reply = json_object(payload)
+    error = reply.get("error") if reply is not None else payload
+    if reply is not None and error is None:
         return reply
     if not isinstance(error, dict):
         raise ProtocolError(f"{subject}: not a reply of JetStream: {payload[:80]!r}")
-    err_code = int(error.get("err_code", 0))
+    with well_formed("reply", reply):
+        code, err_code = whole(error.get("code", 0)), whole(error.get("err_code", 0))
     description = str(error.get("description", "unknown error"))
     if err_code == STREAM_NOT_FOUND:
         named = _STREAM_IN_SUBJECT.search(subject)
@@ -205,7 +247,6 @@ def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
         raise NoLeaderError(f"{subject}: {description}: the cluster has no leader")
     if err_code in _NOT_ENABLED:
         raise JetStreamUnavailableError(f"{description}: enable JetStream (server option -js)")
-    code = int(error.get("code", 0))
     raise ServerError(f"{subject}: {description}", code, err_code, description)
 
 

@@ -79,15 +79,23 @@ def context_layer(name: str) -> Layer:
         ) from None
     except (ValueError, RecursionError) as error:
         raise OptionError(f"nats.context={shown}: {path} is not JSON: {error}") from None
+    except RuntimeError as error:  # a home directory that cannot be determined
+        raise OptionError(f"nats.context={shown}: {path}: {error}") from None
     if not isinstance(content, dict):
         raise OptionError(f"nats.context={name}: {path} is not a JSON object")
     layer = Layer()
     for key, field in _FIELDS.items():
         value = content.get(key)
         if value not in (None, "", False):
+            origin = f"{key} in the context {path}"
+            if not isinstance(value, (str, bool, int, float)):
+                raise OptionError(f"{origin} is neither text nor a number: correct the file")
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            text = _expanded(text) if field in TEXT_FIELDS else text
-            layer.put(field, text, f"{key} in the context {path}")
+            try:
+                text = _expanded(text) if field in TEXT_FIELDS else text
+            except RuntimeError as error:
+                raise OptionError(f"{origin}={text!r}: {error}") from None
+            layer.put(field, text, origin)
     return with_url(layer)
 
 

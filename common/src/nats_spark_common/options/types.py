@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ..protocol.partition_names import MAX_PARTITIONS
 from ..protocol.subjects import disjoint, is_name
-from .durations import parse_duration
+from .durations import parse_wait
 from .positions import Earliest, Latest, Positions, parse_positions
 from .server_urls import parse_list, parse_urls
 
@@ -75,7 +75,8 @@ def parse_partition_count(value: Any) -> Any:
     text = str(value).strip().lower()
     if text == "auto":
         return text
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PARTITIONS):
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PARTITIONS))
+    if not (digits and 0 < int(text) <= MAX_PARTITIONS):
         raise ValueError(f"a number of streams from 1 to {MAX_PARTITIONS}, or auto")
     return int(text)
 
@@ -114,7 +115,7 @@ def parse_field(field: FieldInfo, text: str) -> Any:
     return TypeAdapter[Any](annotated[field.annotation, field]).validate_python(text)
 
 
-_seconds = (BeforeValidator(parse_duration), Field(allow_inf_nan=False), Kind("duration"))
+_seconds = (BeforeValidator(parse_wait), Field(allow_inf_nan=False), Kind("duration"))
 Duration = Annotated[float, *_seconds]
 PositiveDuration = Annotated[float, *_seconds, Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0), Kind("size")]

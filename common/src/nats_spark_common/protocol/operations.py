@@ -5,11 +5,11 @@ Source: the NATS client protocol reference (docs.nats.io, "Client Protocol") and
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import ProtocolError
+from .json_object import json_object
 
 CRLF = b"\r\n"
 PING = b"PING\r\n"
@@ -19,6 +19,9 @@ HEADER_VERSION = b"NATS/1.0"
 #: Maximum length of a message's first line (``max_control_line``, 4,096 by default).
 LONGEST_LINE = 1 << 13
 MAX_CONTROL_LINE = 1 << 20  # the INFO of a large cluster is long, but no NATS line exceeds this
+
+#: Maximum size of a message with its headers: nats-server counts them with 32 bits.
+MAX_SIZE = (1 << 31) - 1
 
 
 class Msg(NamedTuple):
@@ -109,20 +112,29 @@ def parse_into(events: list[Event], data: bytes) -> int:
 def frame_length(data: bytes) -> int:
     """Return the length of the message at the start of ``data`` in bytes; 0 if it is unknown."""
     line, end, _ = data.partition(CRLF)
-    size = line.rpartition(b" ")[2]
-    if not end or not line.startswith((b"MSG ", b"HMSG ")) or not size.isdigit():
+    if not end or not line.startswith((b"MSG ", b"HMSG ")):
         return 0
-    return len(line) + 2 + int(size) + 2
+    try:
+        return len(line) + 2 + _size(line.rpartition(b" ")[2]) + 2
+    except ValueError:
+        return 0
+
+
+def _size(digits: bytes) -> int:
+    """Return a size in bytes. Raises ``ValueError`` for anything that no server sends."""
+    if not digits.isdigit() or len(digits) > 10 or int(digits) > MAX_SIZE:
+        raise ValueError
+    return int(digits)
 
 
 def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
     args = line.split()
     try:
         if line[0] == 0x48:  # HMSG <subject> <sid> [reply] <header bytes> <total bytes>
-            header_size, total = int(args[-2]), int(args[-1])
+            header_size, total = _size(args[-2]), _size(args[-1])
             reply = args[3] if len(args) == 6 else b""
         else:  # MSG <subject> <sid> [reply] <bytes>
-            header_size, total = 0, int(args[-1])
+            header_size, total = 0, _size(args[-1])
             reply = args[3] if len(args) == 5 else b""
         if len(args) not in ((5, 6) if line[0] == 0x48 else (4, 5)):
             raise ValueError
@@ -130,20 +142,17 @@ def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
     except (ValueError, IndexError):
         raise ProtocolError(f"malformed message line: {line[:80]!r}") from None
     end = body + total
-    if len(data) < end + 2:
+    if len(data) < end + 2 and header_size <= total:
         return None, 0
-    if data[end : end + 2] != CRLF or not 0 <= header_size <= total:
+    if data[end : end + 2] != CRLF or header_size > total:
         raise ProtocolError(f"message does not end where its length says: {line[:80]!r}")
     split = body + header_size
     return Msg(subject, sid, reply, data[body:split], data[split:end]), end + 2
 
 
 def _info(text: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
+    fields = json_object(text)
+    if fields is None:
         raise ProtocolError(f"INFO is not a JSON object: {text[:80]!r}")
     return fields
 

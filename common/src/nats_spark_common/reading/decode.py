@@ -133,13 +133,13 @@ def decode(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> D
 def decode_sequentially(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]) -> Decoded:
     """Decode as `decode` does, one operation after the other."""
     events, consumed = parse(data)
-    inbox = mark.split()[1]
+    _, inbox, sid = mark.split()
     found: list[Message] = []
     previous: list[int] = []
     status: Status | None = None
     others: list[Event] = []
     for event in events:
-        if not isinstance(event, Msg) or event.subject != inbox:
+        if not isinstance(event, Msg) or (event.subject, event.sid) != (inbox, sid):
             others.append(event)
             continue
         frame = decode_frame(event, stream)
@@ -273,7 +273,10 @@ def _header_alone(segment: bytes) -> bytes:
     sizes = _sizes(segment)
     if sizes is None or sizes[1] != sizes[2] or sizes[0] + sizes[2] + 2 != len(segment):
         return b""
-    return segment[sizes[0] : sizes[0] + sizes[1]]
+    header = segment[sizes[0] : sizes[0] + sizes[1]]
+    if not header.endswith(CRLF + CRLF) or not segment.endswith(CRLF):
+        raise IrregularBlockError
+    return header
 
 
 class _Frames(NamedTuple):

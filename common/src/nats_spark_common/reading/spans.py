@@ -93,13 +93,15 @@ class Spans:
             if (digits > 9).any():
                 raise IrregularBlockError
             return digits.astype(np.int64)
+        raw = self.binary(starts, ends)
+        octets = np.frombuffer(raw.buffers()[2] or b"", np.uint8)
+        if ((octets - np.uint8(ord("0"))) > 9).any():  # Arrow takes signs and hexadecimal digits
+            raise IrregularBlockError
         try:
-            numbers = self.binary(starts, ends).view(pa.string()).cast(pa.int64())
+            numbers = raw.view(pa.string()).cast(pa.int64())
         except pa.ArrowInvalid:
             raise IrregularBlockError from None
         values: Int64s = numbers.to_numpy(zero_copy_only=False)
-        if (values < 0).any():
-            raise IrregularBlockError
         return values
 
     def times(self, starts: Int64s, ends: Int64s) -> pa.Array:
@@ -107,6 +109,8 @@ class Spans:
 
         The last byte, the ``Z`` of UTC, is left out; the rest must be a time without a zone.
         """
+        if (self._octets[ends - 1] != ord("Z")).any():
+            raise IrregularBlockError
         try:
             nanos = self.binary(starts, ends - 1).view(pa.string()).cast(pa.timestamp("ns"))
         except pa.ArrowInvalid:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError
-from ..jetstream.api import StreamInfo
+from ..jetstream.api import StreamInfo, whole
 
 _VERSION = 1
 
@@ -111,13 +111,13 @@ class Offset:
             return Offset(
                 {
                     str(name): StreamOffset(
-                        int(each["seq"]),
+                        whole(each["seq"]),
                         str(each["created"]),
-                        int(each["after"]) if "after" in each else None,
+                        whole(each["after"]) if "after" in each else None,
                     )
                     for name, each in logged["streams"].items()
                 },
-                int(logged.get("resets", 0)),
+                whole(logged.get("resets", 0)),
                 str(logged.get("flavor", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -6,16 +6,23 @@ compared instead of parsed one by one.
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import ProtocolError
+from ..protocol.json_object import json_object
 from ..protocol.operations import Event, Msg, header_status, parse
 from ..rows.messages import Int64s
 
-_ACK = b'{"stream":"'
+#: A string in the server's JSON without escapes.
+_STRING = rb'"[^"\\\x00-\x1f]*"'
+#: Numbers of publishes have at most so many digits, which fit 64 bits.
+_DIGITS = 18
 
 
 class Reply(NamedTuple):
@@ -62,30 +69,37 @@ def parse_acks(block: bytes, inbox: str, streams: frozenset[str] | None = None) 
 
 def _parse_plain_acks(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks | None:
     """Parse a block of plain acks; return ``None`` if it contains anything else."""
-    lines = block.split(b"\r\n")
-    count = (len(lines) - 1) // 2
-    heads = lines[0 : 2 * count : 2]
-    if not heads or b'"error"' in block or b'"batch"' in block:
+    found = _plain_ack(inbox).findall(block)
+    if not found:
         return None
-    rest = b"\r\n".join(lines[2 * count :])
-    consumed = len(block) - len(rest)
-    start = f"MSG {inbox}.".encode()
-    if not start.startswith(rest[: len(start)]):  # another operation follows, perhaps complete
+    numbers, sizes, bodies, names = zip(*found, strict=True)
+    if streams is not None:
+        expected = {json.dumps(name).encode() for name in streams}
+        if not expected.issuperset(names):
+            return None
+    if list(map(int, sizes)) != list(map(len, bodies)):
         return None
-    complete = b"\r\n" + block[:consumed]
-    if streams is None:
-        acks = min(complete.count(b"\r\n" + _ACK), complete.count(b',"seq":'))
-    else:
-        names = (json.dumps(name).encode() for name in streams)
-        acks = sum(complete.count(b'\r\n{"stream":%b,"seq":' % name) for name in names)
-    if acks != count or complete.count(b"\r\n" + start) != count:
+    fixed = len(found) * len(f"MSG {inbox}. 1 \r\n\r\n")
+    consumed = fixed + sum(sum(map(len, column)) for column in (numbers, sizes, bodies))
+    try:  # what follows, which is all but incomplete if anything is between the acks
+        others, _ = parse(block[consumed:])
+        text = b"".join(names).decode()
+    except (ProtocolError, UnicodeDecodeError):
         return None
-    begin = len(start)
-    try:
-        numbers = [int(head[begin : head.index(b" ", begin)]) for head in heads]
-    except ValueError:  # a reply to another request
+    if others or not text.isprintable():
         return None
-    return Acks(np.array(numbers, np.int64), consumed=consumed)
+    return Acks(np.array(list(map(int, numbers)), np.int64), consumed=consumed)
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_ack(inbox: str) -> re.Pattern[bytes]:
+    """Return the pattern of a plain ack: its number, size, body and the JSON of its stream."""
+    return re.compile(
+        rb"MSG %b\.([0-9]{1,%d}) 1 ([0-9]{1,4})\r\n" % (re.escape(inbox).encode(), _DIGITS)
+        + rb'(\{"stream":(%b),"seq":(?:0|[1-9][0-9]{0,18})' % _STRING
+        + rb'(?:,"(?!stream"|error"|batch")[a-z]+":(?:true|"[\x20\x21\x23-\x5b\x5d-\x7e]*"))*'
+        + rb"\})\r\n"
+    )
 
 
 def _parse_each(block: bytes, inbox: str, streams: frozenset[str] | None) -> Acks:
@@ -102,23 +116,22 @@ def _parse_each(block: bytes, inbox: str, streams: frozenset[str] | None) -> Ack
         status = header_status(event.header)[0] if event.header else 0
         body = _json(event.payload)
         stored = "seq" in body and "error" not in body and "batch" not in body
-        expected = streams is None or body.get("stream") in streams
-        if stored and expected and not status and _is_number(to):
+        stream = body.get("stream")
+        expected = streams is None or (isinstance(stream, str) and stream in streams)
+        if stored and expected and not status and is_number(to):
             numbers.append(int(to))
         else:
             acks.replies.append(Reply(to, status, body))
     return Acks(np.array(numbers, np.int64), acks.replies, acks.others, consumed)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+def is_number(text: str) -> bool:
+    """Return whether the end of a reply subject is the number of a publish."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def _json(payload: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(payload) if payload else {}
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
+    body = json_object(payload) if payload else {}
+    if body is None:
         return {"error": {"description": f"invalid JetStream reply: {payload[:80]!r}"}}
     return body
