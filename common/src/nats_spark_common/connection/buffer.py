@@ -48,6 +48,11 @@ class ReceiveBuffer:
         return self.filled >= self._needed
 
     @property
+    def needed(self) -> int:
+        """Length in bytes of the message that the buffer starts with; 0 if it is unknown."""
+        return self._needed
+
+    @property
     def ends_with_status(self) -> bool:
         """Whether the last frame is a status, which a message without payload resembles."""
         if not self._bytes.endswith(_STATUS_END, 0, self.filled):

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ..errors import AuthError, ConnectError, NatsSparkError, ProtocolError, TimeoutExpiredError
 from ..options.settings import NatsSettings
-from ..protocol.operations import PING, PONG_SIGNAL, Err, Info, parse
+from ..protocol.operations import MAX_CONTROL_LINE, PING, PONG_SIGNAL, Err, Info, parse
 from . import servers, silence
 from .auth import connect_fields, ssl_context, wants_tls
 from .connection import SID, Connection, ServerInfo, server_error
@@ -95,6 +95,9 @@ def _connect_one(settings: NatsSettings, server: Server, timeout: float) -> Conn
         ) from error
     try:
         return _handshake(sock, settings, server, timeout)
+    except ProtocolError as error:
+        sock.close()
+        raise ConnectError(f"cannot connect to {url}: {error}") from error
     except NatsSparkError:
         sock.close()
         raise
@@ -204,13 +207,16 @@ def _read_info(
     """Read the server's INFO line, and return its fields and the bytes received after it."""
     received = b""
     kind: type[ConnectError] = ConnectError
-    while b"\r\n" not in received:
-        sock.settimeout(max(deadline - time.monotonic(), 1e-3))
+    while b"\r\n" not in received[-(1 << 16) - 1 :]:
+        wait = deadline - time.monotonic()
         try:
-            chunk = sock.recv(1 << 16)
+            sock.settimeout(max(wait, 1e-3))
+            chunk = sock.recv(1 << 16) if wait > 0 else b""
         except TimeoutError:
             kind, chunk = _SilentError, b""
         received += chunk
+        if len(received) > MAX_CONTROL_LINE:
+            raise ProtocolError(f"{server.url} sent an INFO that does not end: {received[:40]!r}")
         foreign = not b"INFO {".startswith(received[:6])
         if not chunk or foreign:
             raise (MisconfiguredError if foreign else kind)(

@@ -15,17 +15,21 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ..errors import (
     AuthError,
     ConnectError,
     MissingPermissionError,
     NatsSparkError,
+    ProtocolError,
     TimeoutExpiredError,
 )
 from ..protocol.operations import (
+    MAX_SIZE,
     PING,
     PING_SIGNAL,
     PONG,
@@ -51,6 +55,18 @@ PONG_WITHIN = 2.0
 
 #: Seconds to send data; if it takes longer, the server is treated as disconnected.
 _SEND_SECONDS = 10.0
+
+#: Slowest rate in bytes per second at which a message may arrive.
+_SLOWEST = 1 << 14
+
+#: Maximum size in bytes of a message, if ``max_payload`` is not larger: the most that a server
+#: sends by default (``max_pending``). JSON replies have payloads in base64.
+_LARGEST = 1 << 26
+_EXPANSION = 2
+
+#: Maximum operations that belong to no reply, such as pings, in so many seconds. A server pings
+#: every two minutes, and sends INFO when its cluster changes.
+_MAX_OTHERS, _OTHERS_SECONDS = 1_000, 10.0
 
 #: The id of the only subscription, which receives everything below the inbox.
 SID = "1"
@@ -87,15 +103,29 @@ class ServerInfo:
 
     @staticmethod
     def from_fields(fields: dict[str, object]) -> ServerInfo:
-        numbers = re.match(r"\d+(\.\d+)*", str(fields.get("version", "0")))
-        urls = fields.get("connect_urls") or []
+        """Parse the fields of an INFO. Raises ``ProtocolError`` if a field is invalid."""
+        numbers = re.match(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}", str(fields.get("version", "0")))
+        urls, max_payload = fields.get("connect_urls") or [], fields.get("max_payload", 1 << 20)
+        if not isinstance(max_payload, int) or not 0 < max_payload <= MAX_SIZE:
+            raise ProtocolError(f"INFO has an invalid max_payload: {str(max_payload)[:80]}")
         return ServerInfo(
             version=tuple(map(int, numbers.group().split("."))) if numbers else (0,),
-            max_payload=int(str(fields.get("max_payload", 1 << 20))),
+            max_payload=max_payload,
             jetstream=bool(fields.get("jetstream")),
             headers=bool(fields.get("headers")),
-            connect_urls=tuple(map(str, urls)) if isinstance(urls, list) else (),
+            connect_urls=tuple(filter(_is_address, urls)) if isinstance(urls, list) else (),
         )
+
+
+def _is_address(address: object) -> bool:
+    """Return whether a server's ``host:port`` can be connected to."""
+    if not isinstance(address, str) or not address.isprintable() or set(address) & set(" @/?#"):
+        return False
+    try:
+        parts = urlsplit(f"nats://{address}")
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 class Connection(AbstractContextManager["Connection"]):
@@ -116,6 +146,8 @@ class Connection(AbstractContextManager["Connection"]):
         self.info = info
         self.established = False
         self.busy = False
+        self._waited_until = 0.0  # deadline of the last wait
+        self._others: deque[float] = deque(maxlen=_MAX_OTHERS)  # when they were handled
         self._pinged = False  # whether a PONG for a ping of `_wait` is outstanding
         self._sock = sock
         self._inbox = inbox
@@ -244,8 +276,10 @@ class Connection(AbstractContextManager["Connection"]):
             deadline: of `time.monotonic`; by then at least one byte must have arrived.
 
         Raises:
-            TimeoutExpiredError: nothing arrived in time.
+            TimeoutExpiredError: nothing arrived in time, or a call with the same deadline has
+                returned after it already.
             ConnectError: the server closed the connection.
+            ProtocolError: a message is larger than servers send.
         """
         self._wait(deadline, what)
         while not self._buffer.full and not self._buffer.ends_with_status:
@@ -265,7 +299,7 @@ class Connection(AbstractContextManager["Connection"]):
         Raises as `block`.
         """
         if deadline is None:
-            self._buffer.make_room()
+            self._make_room()
             self._receive(0.0)
         else:
             self._wait(deadline, what)
@@ -277,9 +311,14 @@ class Connection(AbstractContextManager["Connection"]):
         If nothing arrives for a while, the server is sent a ping, which it must answer.
         """
         pinged = False
-        timeout = deadline - time.monotonic()
+        begun = time.monotonic()
+        timeout = deadline - begun
+        if timeout <= 0 and deadline == self._waited_until:
+            # Something else than the reply has arrived since, and may do so forever.
+            raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+        self._waited_until = deadline
         while True:
-            self._buffer.make_room()
+            self._make_room()
             quiet_until = min(deadline, time.monotonic() + (PONG_WITHIN if pinged else QUIET))
             if self._receive(max(quiet_until - time.monotonic(), 0.0)):
                 pinged = False
@@ -288,7 +327,10 @@ class Connection(AbstractContextManager["Connection"]):
                 elif self._buffer.complete:
                     return
                 else:  # decoding it again after each piece would take quadratic time
-                    deadline = time.monotonic() + timeout
+                    slowest = begun + timeout + self._buffer.needed / _SLOWEST
+                    deadline = min(time.monotonic() + timeout, slowest)
+                    if time.monotonic() >= slowest:
+                        raise TimeoutExpiredError(f"no whole reply in time for {what}")
             elif time.monotonic() >= deadline:
                 raise TimeoutExpiredError(f"no reply from the server in time for {what}")
             elif pinged:
@@ -306,12 +348,38 @@ class Connection(AbstractContextManager["Connection"]):
     def consume(self, count: int) -> None:
         """Drop the first ``count`` bytes of the last `block`, because they are decoded."""
         self._buffer.consume(count)
+        if self._buffer.needed > self._largest:
+            self.close()
+            raise ProtocolError(
+                f"the server announces a message of {self._buffer.needed} bytes, but its "
+                f"max_payload is {self.info.max_payload}"
+            )
+
+    @property
+    def _largest(self) -> int:
+        return _EXPANSION * max(_LARGEST, self.info.max_payload)
+
+    def _make_room(self) -> None:
+        if self._buffer.full and self._buffer.size > self._largest:
+            self.close()
+            raise ProtocolError(f"the server sent a message of more than {self._largest} bytes")
+        self._buffer.make_room()
 
     def handle(self, event: Event) -> None:
         """Handle an operation that is not part of a reply.
 
-        Raises ``ConnectError`` for ``-ERR``, which the server sends before it disconnects.
+        Raises ``ConnectError`` for ``-ERR``, which the server sends before it disconnects, and
+        ``ProtocolError`` if the server sends nothing but such operations.
         """
+        if not isinstance(event, Msg):
+            now = time.monotonic()
+            full = len(self._others) == _MAX_OTHERS
+            if full and now - self._others[0] < _OTHERS_SECONDS:
+                self.close()
+                raise ProtocolError(
+                    "the server floods the connection with operations, such as PING"
+                )
+            self._others.append(now)
         if event is PING_SIGNAL:
             self._send(PONG)
         elif isinstance(event, Info):
@@ -338,14 +406,17 @@ class Connection(AbstractContextManager["Connection"]):
         if silence.noted_since(self.server.address, self._heard):
             return False
         try:
-            while self._receive(0.0):
+            for _ in range(_MAX_OTHERS):
+                if not self._receive(0.0):
+                    return True
                 events, consumed = parse(self._buffer.content())
                 self.consume(consumed)
                 for event in events:
                     self.handle(event)
         except NatsSparkError:
-            self.close()
-        return not self.closed
+            pass
+        self.close()
+        return False
 
     def _send(self, data: bytes | memoryview, timeout: float = _SEND_SECONDS) -> None:
         try:

@@ -259,7 +259,9 @@ class BlockingClient:
         except (FutureTimeout, TimeoutError, nats.errors.TimeoutError) as error:
             future.cancel()
             raise TimeoutExpiredError("the NATS server did not reply in time") from error
-        except (nats.errors.Error, OSError) as error:
+        except NatsSparkError:
+            raise
+        except Exception as error:  # nats-py raises many types for bytes that no server sends
             raise ConnectError(f"NATS connection: {type(error).__name__}: {error}") from error
 
     def _end_loop(self) -> None:

@@ -17,13 +17,24 @@ from ..errors import (
     JetStreamUnavailableError,
     MissingPermissionError,
     NatsSparkError,
+    ProtocolError,
     ServerError,
     StreamNotFoundError,
     TimeoutExpiredError,
 )
 from ..options.settings import NatsSettings
 from ..protocol.timestamps import LARGEST_NS, ns_to_rfc3339
-from .api import STARTING, StreamInfo, api_prefix, encode, ephemeral_consumer, parse_json
+from .api import (
+    STARTING,
+    StreamInfo,
+    api_prefix,
+    encode,
+    ephemeral_consumer,
+    parse_json,
+    string,
+    well_formed,
+    whole,
+)
 from .blocking_client import BlockingClient
 
 _log = logging.getLogger(__name__)
@@ -35,6 +46,9 @@ _LIST_FROM, _LIST_TO = 16, 4
 
 #: Patience of a query that starts, in seconds: a cluster may need this long to elect a leader.
 START_PATIENCE = 10.0
+
+#: Maximum number of items of a paged reply, far more than an account has.
+_MAX_ITEMS = 1 << 20
 
 
 class Control(AbstractContextManager["Control"]):
@@ -165,13 +179,12 @@ class Control(AbstractContextManager["Control"]):
     def stream_infos_json(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the same as `stream_infos`, as JSON."""
         wanted = list(names)
-        found = {info["config"]["name"]: info for info in self._listed(len(wanted))}
+        found = _by_name(self._listed(len(wanted)))
         # A cluster's list lacks the streams of servers that did not reply in time. Only a request
         # for the stream itself shows whether it exists.
         others = [(f"STREAM.INFO.{name}", None) for name in wanted if name not in found]
         if others:
-            infos = self.api_many(others, existing=True)
-            found |= {info["config"]["name"]: info for info in infos}
+            found |= _by_name(self.api_many(others, existing=True))
         return {name: found[name] for name in wanted if name in found}
 
     def _listed(self, wanted: int) -> list[dict[str, Any]]:
@@ -201,9 +214,14 @@ class Control(AbstractContextManager["Control"]):
         items: list[Any] = []
         while True:
             page = self.api(call, {**request, "offset": len(items)})
-            found = page.get(key) or []
+            with well_formed(f"page of {key}", page):
+                found, total = page.get(key) or [], whole(page["total"])
+                if not isinstance(found, list):
+                    raise TypeError(f"{key} is not a list")
             items += found
-            if not found or len(items) >= int(page["total"]):
+            if len(items) > _MAX_ITEMS:
+                raise ProtocolError(f"{call}: more than {_MAX_ITEMS} {key}")
+            if not found or len(items) >= total:
                 return items
 
     def sequence_at(self, info: StreamInfo, time_ns: int) -> int:
@@ -220,11 +238,13 @@ class Control(AbstractContextManager["Control"]):
         created = self.api(
             f"CONSUMER.CREATE.{info.name}", {"stream_name": info.name, "config": config}
         )
+        with well_formed("consumer info", created):
+            name, before = string(created["name"]), whole(created["delivered"]["stream_seq"])
         try:
-            self.api(f"CONSUMER.DELETE.{info.name}.{created['name']}")
+            self.api(f"CONSUMER.DELETE.{info.name}.{name}")
         except ServerError as error:
-            _log.debug("deleting consumer %s failed: %s; it will expire", created["name"], error)
-        return int(created["delivered"]["stream_seq"]) + 1
+            _log.debug("deleting consumer %s failed: %s; it will expire", name, error)
+        return before + 1
 
     def count_matching(self, info: StreamInfo, filters: Sequence[str], timeout: float) -> int:
         """Return how many stored messages match the filters, from a server that allows several.
@@ -233,7 +253,8 @@ class Control(AbstractContextManager["Control"]):
         """
         name = f"spark_count_{secrets.token_hex(8)}"
         created = self.consumer_state(info, name, timeout, filter_subjects=list(filters))
-        return int(created["num_pending"])
+        with well_formed("consumer info", created):
+            return whole(created["num_pending"])
 
     def consumer_state(
         self, info: StreamInfo, name: str, timeout: float, **config: Any
@@ -260,3 +281,9 @@ class Control(AbstractContextManager["Control"]):
         """
         subject = f"{self._prefix}.DIRECT.GET.{stream}"
         return dict(self._client.request(subject, encode(request), timeout).headers or {})
+
+
+def _by_name(infos: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return infos of streams by name. Raises ``ProtocolError`` if they are not such infos."""
+    with well_formed("list of streams", infos):
+        return {string(info["config"]["name"]): info for info in infos}

@@ -74,14 +74,17 @@ def exchange(
         )
     )
     waiting = set(range(len(requests)))
+    deadline = time.monotonic() + timeout
     while waiting:
-        events, consumed = parse(link.arrived(time.monotonic() + timeout, what))
+        events, consumed = parse(link.arrived(deadline, what))
         link.consume(consumed)
         for event in events:
             if not isinstance(event, Msg):
                 link.handle(event)
                 continue
             to = event.subject.removeprefix(before)  # may be of an abandoned request
-            number = int(to) - first if to.isdigit() else -1
-            if number in waiting and take(number, event):
-                waiting.remove(number)
+            number = int(to) - first if to.isdigit() and len(to) < 19 else -1
+            if number in waiting:
+                deadline = time.monotonic() + timeout
+                if take(number, event):
+                    waiting.remove(number)

@@ -104,7 +104,7 @@ class Pull(NamedTuple):
 
     Attributes:
         sid: subscription id.
-        consumer: name of the consumer.
+        consumer: end of the ack prefix: ``<stream>.<consumer>``, or the consumer's name alone.
         inbox: reply subject of the pull; a status to another subject belongs to an earlier pull.
     """
 
@@ -167,7 +167,7 @@ def decode_until_error(
             if ack is None:
                 error = ProtocolError(f"invalid ack subject of a message: {event.reply[:200]!r}")
                 break
-            if ack.consumer == pull.consumer:
+            if ack.prefix.endswith(b"." + pull.consumer):
                 if not acks or ack.prefix != acks[-1].prefix:
                     try:
                         prefix = _prefix(ack)
@@ -258,7 +258,7 @@ def _separator(data: bytes, pull: Pull) -> tuple[bytes, str]:
     at = data.find(begin + ACK)
     start = at + len(begin)
     ack = parse_ack_subject(data[start : data.find(b" ", start)]) if at >= 0 else None
-    if ack is None or ack.consumer != pull.consumer:
+    if ack is None or not ack.prefix.endswith(b"." + pull.consumer):
         raise IrregularBlockError
     return begin + ack.prefix + b".", _prefix(ack)
 

@@ -17,7 +17,7 @@ from ..errors import JetStreamUnavailableError, ProtocolError, ServerError
 from ..jetstream.api import NO_RESPONDERS, api_prefix, encode
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
-from ..rows.messages import Messages
+from ..rows.messages import Int64s, Messages
 from .decode import Decoded, Status, decode, marker
 
 END_OF_BATCH = 204
@@ -48,17 +48,19 @@ def read(
     connection.busy = True
     mark = _request(connection, settings, span, cursor, subject)
     received = 0  # sequence of the last message received of the reply
+    deadline = time.monotonic() + first_timeout
     while True:
-        timeout = settings.request_timeout if received else first_timeout
-        block = connection.block(time.monotonic() + timeout, subject)
+        block = connection.block(deadline, subject)
         decoded = decode(block, mark, span.stream.encode(), fields)
         connection.consume(decoded.consumed)
         for event in decoded.others:
             connection.handle(event)
         messages, lost = _unbroken(decoded, received)
         if len(messages):
+            require_order(messages.seqs, cursor, span.stream)
             received = int(messages.seqs[-1])
             cursor = received + 1
+            deadline = time.monotonic() + settings.request_timeout
         if decoded.status is not None and not lost:
             _check_end(decoded.status, subject)
             if not received or cursor > span.last:
@@ -67,6 +69,7 @@ def read(
                 return
             # The next reply is in flight while these rows are consumed.
             mark, received = _request(connection, settings, span, cursor, subject), 0
+            deadline = time.monotonic() + first_timeout
         if len(messages):
             yield messages
         if lost:
@@ -100,6 +103,12 @@ def _unbroken(decoded: Decoded, received: int) -> tuple[Messages, bool]:
     if not len(messages) or not len(breaks):
         return messages, False
     return messages.slice(0, int(breaks[0])), True
+
+
+def require_order(seqs: Int64s, first: int, stream: str) -> None:
+    """Raise ``ProtocolError`` unless sequences ascend from ``first`` up."""
+    if int(seqs[0]) < first or (seqs[1:] <= seqs[:-1]).any():
+        raise ProtocolError(f"stream {stream}: the server sent messages that are out of order")
 
 
 def _check_end(status: Status, subject: str) -> None:

@@ -23,6 +23,7 @@ from ..planning.ranges import StreamRange
 from ..protocol.ack_subject import PULL_ENDS
 from ..rows.messages import Messages
 from .deliveries import Pull, PullStatus, decode_deliveries
+from .direct import require_order
 
 
 class RejectedError(Exception):
@@ -112,8 +113,9 @@ class _Consumer:
         self._pull_subject = f"{self._api}.MSG.NEXT.{span.stream}.{self._name}"
         self._delivered = 0  # consumer sequence of the last message
         self._decoded = fields | {"subject"} if self._filters_here else fields
-        self._pull = Pull(SID.encode(), self._name.encode(), b"")
+        self._pull = Pull(SID.encode(), f"{span.stream}.{self._name}".encode(), b"")
         self._batch = self._wanted = 0
+        self._deadline = 0.0  # for the next message or status, of `time.monotonic`
         self._status: PullStatus | None = None
         self.received = self.received_bytes = 0
 
@@ -155,6 +157,7 @@ class _Consumer:
             body["max_bytes"] = self._settings.fetch_bytes
         inbox = self._connection.send_request(self._pull_subject, encode(body))
         self._pull = self._pull._replace(inbox=inbox.encode())
+        self._deadline = time.monotonic() + self._first_timeout
 
     @property
     def pull_ended(self) -> bool:
@@ -180,8 +183,7 @@ class _Consumer:
 
         Raises ``JetStreamUnavailableError`` or ``ServerError`` for a status that reports a failure.
         """
-        timeout = self._settings.request_timeout if self.received else self._first_timeout
-        block = self._connection.block(time.monotonic() + timeout, self._pull_subject)
+        block = self._connection.block(self._deadline, self._pull_subject)
         found = decode_deliveries(block, self._pull, self._decoded)
         self._connection.consume(found.consumed)
         for event in found.others:
@@ -198,6 +200,8 @@ class _Consumer:
         self.received += unbroken
         self.received_bytes += found.size
         if unbroken:
+            require_order(messages.seqs, self.cursor, self._span.stream)
+            self._deadline = time.monotonic() + self._settings.request_timeout
             self.cursor = int(messages.seqs[-1]) + 1
         lost = f"consumer {self._name}: message {self._delivered + 1} was lost in transit"
         return self._matching(messages), lost if unbroken < count else ""

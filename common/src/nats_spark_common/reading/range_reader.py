@@ -29,10 +29,11 @@ from ..errors import (
     DataLossError,
     MissingPermissionError,
     OtherStreamError,
+    ProtocolError,
     ServerError,
     TimeoutExpiredError,
 )
-from ..jetstream.api import REFUSED_BY_WORK_QUEUE, StreamInfo, is_no_message
+from ..jetstream.api import REFUSED_BY_WORK_QUEUE, StreamInfo, is_no_message, well_formed, whole
 from ..jetstream.requests import request
 from ..options.settings import NatsSettings
 from ..planning.data_loss import lost_messages, recreated, report_loss
@@ -233,12 +234,21 @@ class _RangeReader:
         if first_missing < present and first_missing <= last:
             # A separate connection: the next reply may be in flight on this one.
             with connection(self._settings) as link:
-                self._check_loss(link, first_missing, min(present, last + 1) - 1)
+                self._check_loss(link, first_missing, min(present, last + 1) - 1, int(seqs[-1]))
 
-    def _check_loss(self, link: Connection, first: int, last: int) -> None:
+    def _check_loss(self, link: Connection, first: int, last: int, received: int = 0) -> None:
+        """Report data loss if messages ``first``..``last`` were removed from the head.
+
+        Raises ``ProtocolError`` if the stream has no message ``received``.
+        """
         if not self._checks_loss:
             return
         info = self._stream_info(link)
+        if received > info.last_seq:
+            raise ProtocolError(
+                f"stream {info.name}: the server sent message {received}, but the last is "
+                f"{info.last_seq}"
+            )
         lost = lost_messages(info, first, last)
         if lost is None:
             return
@@ -264,7 +274,9 @@ class _RangeReader:
         for each in self._span.filters or (">",):
             body: dict[str, int | str] = {"seq": self.cursor, "next_by_subj": each}
             try:
-                found.append(int(self._request(link, call, body)["message"]["seq"]))
+                reply = self._request(link, call, body)
+                with well_formed("stored message", reply):
+                    found.append(whole(reply["message"]["seq"]))
             except ServerError as error:
                 if not is_no_message(error):
                     raise

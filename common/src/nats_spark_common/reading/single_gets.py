@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ..connection.connection import Connection
 from ..errors import JetStreamUnavailableError, OtherStreamError, ProtocolError, ServerError
-from ..jetstream.api import NO_RESPONDERS, api_prefix, is_no_message, parse_json
+from ..jetstream.api import NO_RESPONDERS, api_prefix, is_no_message, parse_json, whole
 from ..jetstream.requests import exchange
 from ..options.settings import NatsSettings
 from ..planning.ranges import StreamRange
@@ -65,6 +65,8 @@ def read_singly(
         largest = max(largest, *(len(each.header) + len(each.payload) for each in replies))
         size = max(1, min(4 * size, _LARGEST_WINDOW, settings.fetch_bytes // largest))
         found = [m for m in (read(reply, subject) for reply in replies) if m is not None]
+        if not {message.seq for message in found}.issubset(window):
+            raise ProtocolError(f"{subject}: a reply has another message than the requested one")
         if found:
             yield from_messages(found, fields)
     link.busy = False
@@ -121,7 +123,7 @@ def _leaders_message(reply: Msg, subject: str) -> Message | None:
     try:
         message = parse_json(reply.payload, subject)["message"]
         return Message(
-            int(message["seq"]),
+            whole(message["seq"]),
             str(message["subject"]).encode(),
             rfc3339_to_ns(message["time"]),
             base64.b64decode(message.get("hdrs", "")),
@@ -131,7 +133,7 @@ def _leaders_message(reply: Msg, subject: str) -> Message | None:
         if is_no_message(error):
             return None
         raise
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise ProtocolError(f"{subject}: not a stored message: {reply.payload[:200]!r}") from None
 
 

@@ -12,11 +12,11 @@ from ..connection.connection import Connection
 from ..connection.pool import connection
 from ..connection.retry import LOST, retrying
 from ..errors import JetStreamUnavailableError, PublishError
-from ..jetstream.api import ATOMIC_BATCH_VERSION, NO_RESPONDERS
+from ..jetstream.api import ATOMIC_BATCH_VERSION, NO_RESPONDERS, well_formed, whole
 from ..options.settings import NatsSettings
 from .encode import encode, numbered_replies
 from .headers import add_lines
-from .pub_acks import Reply, parse_acks
+from .pub_acks import Reply, is_number, parse_acks
 from .publish_errors import is_transient, publish_error
 from .rows import Rows, check_sizes
 from .targets import Targets, no_stream
@@ -123,10 +123,13 @@ def _wait_for_ack(
         for event in acks.others:
             link.handle(event)
         for reply in acks.replies:
-            row = int(reply.to) - first if reply.to.isdigit() else -1
+            row = int(reply.to) - first if is_number(reply.to) else -1
             if not 0 <= row < len(rows):
                 continue
-            _check(reply, rows.subjects[row].as_py(), targets)
+            with well_formed("reply to a publish", reply):
+                _check(reply, rows.subjects[row].as_py(), targets)
+                if row == len(rows) - 1 and whole(reply.body["count"]) != len(rows):
+                    raise ValueError(f"the batch has {len(rows)} messages")
             if first + row == last:
                 return
 

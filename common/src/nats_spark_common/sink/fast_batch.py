@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from ..connection.connection import Connection
 from ..errors import ProtocolError
-from ..jetstream.api import FAST_BATCH_VERSION
+from ..jetstream.api import FAST_BATCH_VERSION, whole
 from ..protocol.operations import pub
 from .encode import encode
-from .in_flight import Chunk
+from .in_flight import MAX_ROWS, Chunk
 from .pub_acks import Reply
 from .publish_errors import publish_error
 from .rows import Rows
@@ -92,16 +92,16 @@ class FastBatches:
         body = reply.body
         kind = body.get("type")
         if kind == "ack":
-            self._flow = max(1, int(body["msgs"]))
-            chunk.store_up_to(int(body["seq"]))
+            self._flow = max(1, min(whole(body["msgs"]), MAX_ROWS))
+            chunk.store_up_to(whole(body["seq"]))
         elif kind == "gap":
             pass  # the reply that closes the batch says what was stored
         elif "count" in body and "error" not in body:
             chunk.closed = True
-            chunk.store_up_to(int(body["count"]))
-            if streams is not None and body.get("stream") not in streams:
+            chunk.store_up_to(whole(body["count"]))
+            if streams is not None and str(body.get("stream")) not in streams:
                 raise publish_error(chunk.rows.subjects[0].as_py(), body)
-            self._acknowledged[str(body["stream"])] = int(body["seq"])
+            self._acknowledged[str(body["stream"])] = whole(body["seq"])
         elif self._batch_rejected(chunk, reply):
             chunk.closed = True
         else:

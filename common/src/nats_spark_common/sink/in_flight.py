@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import ProtocolError
 from ..rows.messages import Int64s
 from .encode import Frames
 from .rows import Rows
@@ -60,7 +61,14 @@ class Chunk:
         self.settled = int(np.count_nonzero(self.stored)) + len(self.rejected)
 
     def store_up_to(self, count: int) -> bool:
-        """Mark the first ``count`` rows of a fast batch as stored; return whether any is new."""
+        """Mark the first ``count`` rows of a fast batch as stored; return whether any is new.
+
+        Raises ``ProtocolError`` if so many were not sent.
+        """
+        if count > self.sent:
+            raise ProtocolError(
+                f"the server reports {count} messages of a batch, of which {self.sent} were sent"
+            )
         if count <= self.settled:
             return False
         self.settled = count
@@ -108,12 +116,17 @@ class Window:
         return sum(each.sent - each.settled for each in self.chunks)
 
     def store(self, numbers: Int64s) -> None:
-        """Mark individually published rows as stored, by the numbers of their publishes."""
+        """Mark individually published rows as stored, by the numbers of their publishes.
+
+        Raises ``ProtocolError`` for a row that was not sent.
+        """
         numbers = np.sort(numbers)
         for chunk in self.chunks:
             if chunk.batch:
                 continue
             low, high = np.searchsorted(numbers, [chunk.first, chunk.first + len(chunk.rows)])
+            if low < high and numbers[high - 1] >= chunk.first + chunk.sent:
+                raise ProtocolError("the server acknowledged a message that was not sent")
             chunk.stored[numbers[low:high] - chunk.first] = True
             chunk.count_settled()
 

@@ -17,6 +17,8 @@ from ..jetstream.api import (
     api_prefix,
     is_no_message,
     parse_reply,
+    well_formed,
+    whole,
 )
 from ..jetstream.requests import request_with_retry
 from ..options.settings import NatsSettings
@@ -72,8 +74,9 @@ class Bucket:
             if is_no_message(error):
                 return None
             raise
-        message = found["message"]
-        return base64.b64decode(message.get("data", "")), int(message["seq"])
+        with well_formed("stored message", found):
+            message = found["message"]
+            return base64.b64decode(message.get("data", "")), whole(message["seq"])
 
     def put(self, key: str, value: bytes, revision: int, replicas: int) -> int | None:
         """Write a key if its revision is ``revision``, 0 for a key that does not exist.
@@ -106,7 +109,9 @@ class Bucket:
 def _revision(reply: Msg, subject: str) -> int | None:
     """Return the revision of a put; ``None`` if the key had another revision than expected."""
     try:
-        return int(parse_reply(reply, subject)["seq"])
+        stored = parse_reply(reply, subject)
+        with well_formed("reply to a publish", stored):
+            return whole(stored["seq"])
     except ServerError as error:
         if error.err_code == WRONG_LAST_SEQUENCE:
             return None

@@ -25,14 +25,14 @@ from ..errors import (
     AuthError,
     JetStreamUnavailableError,
     NatsSparkError,
-    ProtocolError,
     TimeoutExpiredError,
 )
+from ..jetstream.api import well_formed
 from ..options.settings import NatsSettings
 from .encode import encode, numbered_replies
 from .fast_batch import FastBatches, ping
 from .in_flight import Chunk, Window
-from .pub_acks import Acks, Reply, parse_acks
+from .pub_acks import Acks, Reply, is_number, parse_acks
 from .rejected_rows import RejectedRows
 from .rows import CHUNK_BYTES, Rows, check_sizes
 from .targets import Targets
@@ -114,7 +114,7 @@ class Publisher:
             try:
                 link = self._connected()
                 while self._receive(link, wait=False):
-                    pass
+                    self._require_progress()
                 while self._unsent:
                     rows, fast = self._unsent[0]
                     check_sizes(rows, link.info.max_payload)
@@ -187,10 +187,8 @@ class Publisher:
         self._store(acks)
         self._rejected.reset()
         for reply in acks.replies:
-            try:
+            with well_formed("reply to a publish", reply):
                 self._apply(reply, streams)
-            except (KeyError, ValueError, IndexError, TypeError) as error:
-                raise ProtocolError(f"invalid JetStream reply: {reply}") from error
         self._remove_complete()
         return acks.consumed > 0
 
@@ -199,14 +197,20 @@ class Publisher:
 
         Raises ``TimeoutExpiredError`` after ``nats.request.timeout`` without progress.
         """
-        what = f"{self._window.unsettled()} published messages"
-        deadline = self._progress_time + self._settings.request_timeout
-        while time.monotonic() < deadline:
+        while True:
+            self._require_progress()
+            deadline = self._progress_time + self._settings.request_timeout
             try:
-                return link.arrived(min(time.monotonic() + _PING_SECONDS, deadline), what)
+                return link.arrived(min(time.monotonic() + _PING_SECONDS, deadline))
             except TimeoutExpiredError:
                 self._ping(link)
-        raise TimeoutExpiredError(f"no reply from the server in time for {what}")
+
+    def _require_progress(self) -> None:
+        if time.monotonic() >= self._progress_time + self._settings.request_timeout:
+            count = self._window.unsettled()
+            raise TimeoutExpiredError(
+                f"no reply from the server in time for {count} published messages"
+            )
 
     def _ping(self, link: Connection) -> None:
         for chunk in self._window.chunks:
@@ -226,7 +230,7 @@ class Publisher:
                 if not chunk.closed:  # rows sent after that are answered as of an unknown batch
                     self._apply_to_batch(chunk, reply, rest, streams)
                 return
-            row = int(name) - chunk.first if name.isdigit() and not chunk.batch else -1
+            row = int(name) - chunk.first if is_number(name) and not chunk.batch else -1
             if 0 <= row < len(chunk.rows) and not chunk.stored[row]:
                 self._rejected.add(chunk, row, reply)
                 chunk.count_settled()

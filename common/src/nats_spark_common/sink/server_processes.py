@@ -9,7 +9,6 @@ Source: NATS docs, "Monitoring" (account ``CONNZ`` over ``$SYS.REQ.ACCOUNT.PING`
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterable
@@ -17,7 +16,9 @@ from collections.abc import Iterable
 from ..connection.connection import Connection
 from ..connection.pool import connection
 from ..errors import NatsSparkError, TimeoutExpiredError
+from ..jetstream.api import string, well_formed
 from ..options.settings import NatsSettings
+from ..protocol.json_object import json_object
 from ..protocol.operations import Msg, header_status, parse
 
 _log = logging.getLogger(__name__)
@@ -55,8 +56,10 @@ def _collect(link: Connection, wanted: set[str]) -> dict[str, str]:
                 if not isinstance(event, Msg):
                     link.handle(event)
                 elif event.subject == inbox and not header_status(event.header)[0]:
-                    server = json.loads(event.payload)["server"]
-                    found[server["name"]] = server["id"]
+                    reply = json_object(event.payload) or {}
+                    with well_formed("reply of a server", reply):
+                        server = reply["server"]
+                        found[string(server["name"])] = string(server["id"])
                     deadline = time.monotonic() + _NEXT_ANSWER
                 elif event.subject == inbox:  # no responders
                     return {}

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..connection.retry import AWAY, UNREACHED
 from ..errors import PublishError
-from ..jetstream.api import StreamInfo
+from ..jetstream.api import StreamInfo, string, well_formed
 from ..jetstream.requests import request_with_retry
 from ..options.settings import NatsSettings
 from ..protocol.subjects import matches_any
@@ -72,8 +72,10 @@ class Targets:
         return StreamInfo.from_json(self._request(f"STREAM.INFO.{stream}"))
 
     def _name_of(self, subject: str) -> str | None:
-        names = self._request("STREAM.NAMES", {"subject": subject}).get("streams")
-        return names[0] if names else None
+        reply = self._request("STREAM.NAMES", {"subject": subject})
+        with well_formed("list of streams", reply):
+            names = reply.get("streams")
+            return string(names[0]) if names else None
 
     def _request(self, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         # JetStream that never answered is not set up; JetStream that did is down for a moment.

@@ -18,8 +18,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import FencedError, TimeoutExpiredError
-from ..jetstream.api import StreamInfo
+from ..jetstream.api import StreamInfo, well_formed
 from ..options.settings import NatsSettings
+from ..protocol.json_object import json_object
 from .kv_bucket import Bucket
 from .rows import Rows
 from .stored_rows import StoredByStream, StoredRowsFinder, StreamStart, stream_starts
@@ -133,15 +134,18 @@ class TaskRecord:
             if found is None:
                 raise self._fenced()
             value, held = found
-            record = json.loads(value)
-            if record["attempt"] == self._attempt:  # our own, whose ack was lost
-                revision = held
-            else:
-                takes_over = True
-                self._starts = starts | {
+            with well_formed("task record", value):
+                record = json_object(value) or {}
+                attempt = record["attempt"]
+                others = {
                     name: _recorded(state, new.get(name))
                     for name, state in record["streams"].items()
                 }
+            if attempt == self._attempt:  # our own, whose ack was lost
+                revision = held
+            else:
+                takes_over = True
+                self._starts = starts | others
                 revision = self._bucket.put(self._task.key, self._json(), held, replicas)
         self._held = self.revision = revision
         if takes_over:
@@ -154,7 +158,7 @@ class TaskRecord:
         revision = self._bucket.put(self._task.key, self._json(), self._held, replicas)
         if revision is None:
             found = self._bucket.get(self._task.key)
-            if found is None or json.loads(found[0])["attempt"] != self._attempt:
+            if found is None or (json_object(found[0]) or {}).get("attempt") != self._attempt:
                 raise self._fenced()
             revision = found[1]
         self._held = revision
