@@ -209,6 +209,12 @@ def endless(chunk: bytes, begin: bytes = b"") -> Iterator[bytes]:
     yield from itertools.repeat(chunk)
 
 
+def slowly(chunk: bytes, begin: bytes = b"") -> Iterator[bytes]:
+    for each in endless(chunk, begin):
+        yield each
+        time.sleep(0.02)
+
+
 class Reversed:
     """Sends replies in pairs, the second first."""
 
@@ -251,6 +257,8 @@ REPLIES: dict[str, Callable[[], Lie]] = {
     "error": lambda: Replies(lambda _: [b"-ERR 'Lies'\r\n", None]),
     "error in a reply": lambda: Replies(lambda each: [each[:-4], b"-ERR 'Lies'\r\n", None]),
     "pings": lambda: Replies(lambda _: endless(b"PING\r\n" * 500)),
+    "slow pings": lambda: Replies(lambda _: slowly(b"PING\r\n")),
+    "slow bytes": lambda: Replies(lambda each: slowly(b"x", resized(each, 20_000))),
     "infos": lambda: Replies(lambda _: endless(b'INFO {"max_payload":1024}\r\n' * 100)),
     "others": lambda: Replies(lambda _: endless(b"MSG _INBOX.other 1 3\r\nabc\r\n" * 100)),
     "empty": lambda: edit(rb"(?s)^\{.*\}$", b"{}"),

@@ -20,7 +20,7 @@ class InvalidError(Exception):
 
 
 def number(digits: bytes, maximum: int = 2**63 - 1) -> int:
-    if not re.fullmatch(rb"[0-9]{1,19}", digits) or int(digits) > maximum:
+    if not re.fullmatch(rb"[0-9]{1,40}", digits) or int(digits) > maximum:
         raise InvalidError(digits)
     return int(digits)
 
@@ -115,11 +115,15 @@ def microseconds(raw: bytes) -> int:
     return nanoseconds // 1000
 
 
-#: The headers that end the header block of a direct get's reply.
+#: The headers that end the header block of a direct get's reply. The fast decoder tells them apart
+#: by their first eight bytes and their lengths, so the rest of a name may be wrong.
 _SERVER = ("Stream", "Subject", "Sequence", "Time-Stamp", "Num-Pending", "Last-Sequence")
+_VALUE = rb"([^\r]*(?:\r(?!\n)[^\r]*)*)"
 _DIRECT = re.compile(
     rb"(.*)"
-    + rb"\r\n".join(b"Nats-%s: ([^\r]*(?:\r(?!\n)[^\r]*)*)" % name.encode() for name in _SERVER)
+    + rb"\r\n".join(
+        b"Nats-%b[^\r]{%d}%b" % (name[:3].encode(), len(name) - 1, _VALUE) for name in _SERVER
+    )
     + rb"\r\n\r\n",
     re.S,
 )

@@ -115,13 +115,13 @@ def frame_length(data: bytes) -> int:
     if not end or not line.startswith((b"MSG ", b"HMSG ")):
         return 0
     try:
-        return len(line) + 2 + _size(line.rpartition(b" ")[2]) + 2
+        return len(line) + 2 + message_size(line.rpartition(b" ")[2]) + 2
     except ValueError:
         return 0
 
 
-def _size(digits: bytes) -> int:
-    """Return a size in bytes. Raises ``ValueError`` for anything that no server sends."""
+def message_size(digits: bytes) -> int:
+    """Parse the size of a message or of its headers. Raises ``ValueError`` for anything else."""
     if not digits.isdigit() or len(digits) > 10 or int(digits) > MAX_SIZE:
         raise ValueError
     return int(digits)
@@ -131,10 +131,10 @@ def _message(data: bytes, line: bytes, body: int) -> tuple[Msg | None, int]:
     args = line.split()
     try:
         if line[0] == 0x48:  # HMSG <subject> <sid> [reply] <header bytes> <total bytes>
-            header_size, total = _size(args[-2]), _size(args[-1])
+            header_size, total = message_size(args[-2]), message_size(args[-1])
             reply = args[3] if len(args) == 6 else b""
         else:  # MSG <subject> <sid> [reply] <bytes>
-            header_size, total = 0, _size(args[-1])
+            header_size, total = 0, message_size(args[-1])
             reply = args[3] if len(args) == 5 else b""
         if len(args) not in ((5, 6) if line[0] == 0x48 else (4, 5)):
             raise ValueError

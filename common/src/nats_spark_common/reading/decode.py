@@ -37,6 +37,7 @@ from ..protocol.operations import (
     Event,
     Msg,
     header_status,
+    message_size,
     parse,
     parse_sequence,
 )
@@ -217,6 +218,7 @@ def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]
     first = int(marks[0]) if len(marks) else len(data)
     others, before = parse(data[:first])
     if not len(marks):
+        _require_marked(others, mark)
         return Decoded(from_messages([], fields), np.zeros(0, np.int64), None, others, before)
     if before != first:
         raise IrregularBlockError
@@ -240,8 +242,16 @@ def _decode_fast(data: bytes, mark: bytes, stream: bytes, fields: frozenset[str]
         if header.startswith(HEADER_VERSION + b" ") and _server_headers(header) is None:
             status = _status(header)
             starts, ends = starts[:-1], ends[:-1]
+    _require_marked(others, mark)
     messages, previous = _columns(data, starts, ends, stream, fields)
     return Decoded(messages, previous, status, others, consumed)
+
+
+def _require_marked(others: list[Event], mark: bytes) -> None:
+    """Raise ``IrregularBlockError`` if a frame of the reply does not begin with the marker."""
+    inbox = mark.split()[1]
+    if any(isinstance(each, Msg) and each.subject == inbox for each in others):
+        raise IrregularBlockError
 
 
 def _sizes(segment: bytes) -> tuple[int, int, int] | None:
@@ -254,7 +264,7 @@ def _sizes(segment: bytes) -> tuple[int, int, int] | None:
         return None
     try:
         header_size, total = segment[:eol].split()
-        return eol + 2, int(header_size), int(total)
+        return eol + 2, message_size(header_size), message_size(total)
     except ValueError:
         raise IrregularBlockError from None
 
@@ -349,13 +359,15 @@ def _locate(data: bytes, starts: Int64s, ends: Int64s, spans: Spans) -> _Frames:
         (head + total + 2 != ends).any()
         or (octets[ends - 2] != CR).any()
         or (octets[ends - 1] != LF).any()
+        or (octets[head - 1] != LF).any()
+        or (octets[body - 1] != LF).any()
         or (header_size > total).any()
         or (blank - first_line < _COUNT + 2).any()
         or (line_ends[np.minimum(blank, len(line_ends) - 1)] != body - 2).any()
     ):
         raise IrregularBlockError
     lines = line_ends[(blank - _COUNT - 1)[:, None] + np.arange(_COUNT + 1)]
-    if (octets[lines[:, 0] + 1] != LF).any():
+    if (octets[lines + 1] != LF).any() or (lines[:, -1] != body - 4).any():
         raise IrregularBlockError
     line_starts = lines[:, :-1] + 2
     eight_bytes_at = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))

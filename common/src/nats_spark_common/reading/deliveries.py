@@ -32,7 +32,7 @@ import pyarrow as pa
 
 from ..errors import ProtocolError
 from ..protocol.ack_subject import ACK, AckSubject, parse_ack_subject
-from ..protocol.operations import Event, Msg, header_pairs, header_status, parse_into
+from ..protocol.operations import Event, Msg, header_pairs, header_status, message_size, parse_into
 from ..rows.messages import (
     TIMESTAMP_TYPE,
     Int64s,
@@ -268,10 +268,11 @@ def _is_complete(segment: bytes) -> bool:
     line = segment.find(b"\r\n")
     if line < 0:
         return False
-    size = segment[:line].rpartition(b" ")[2]
-    if not size.isdigit():
-        raise IrregularBlockError
-    return line + 2 + int(size) + 2 <= len(segment)
+    try:
+        size = message_size(segment[:line].rpartition(b" ")[2])
+    except ValueError:
+        raise IrregularBlockError from None
+    return line + 2 + size + 2 <= len(segment)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ def _parse_plain_acks(block: bytes, inbox: str, streams: frozenset[str] | None) 
         return None
     fixed = len(found) * len(f"MSG {inbox}. 1 \r\n\r\n")
     consumed = fixed + sum(sum(map(len, column)) for column in (numbers, sizes, bodies))
-    try:  # what follows, which is all but incomplete if anything is between the acks
+    last = f"MSG {inbox}.".encode() + b"%b 1 %b\r\n%b\r\n" % found[-1][:3]
+    if not block.endswith(last, 0, consumed):  # something is between the acks
+        return None
+    try:
         others, _ = parse(block[consumed:])
         text = b"".join(names).decode()
     except (ProtocolError, UnicodeDecodeError):
