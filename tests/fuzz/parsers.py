@@ -169,7 +169,7 @@ def _single(direct: bool) -> Callable[[bytes], None]:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             theirs.sendall(data[: 1 << 17])
             theirs.shutdown(socket.SHUT_WR)
-            server = Server("nats://fuzz", "fuzz", "fuzz")
+            server = Server("nats://fuzz", "fuzz", "fuzz", ("fuzz", 4222))
             info = ServerInfo((2, 15), 1 << 20, True, True, ())
             link = Connection(ours, server, info, INBOX.decode())
             settings = NatsSettings()

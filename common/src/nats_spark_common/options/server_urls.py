@@ -25,7 +25,10 @@ def parse_urls(value: Any) -> tuple[str, ...]:
         except ValueError:  # also of hosts such as [::1
             raise ValueError(_EXPECTED) from None
         if parts.scheme in ("ws", "wss"):
-            raise ValueError(f"{_EXPECTED}; WebSocket is not supported: use the port for clients")
+            raise ValueError(
+                f"{_EXPECTED}; WebSocket is not supported: use nats:// or tls://, and the server's "
+                "port for NATS clients"
+            )
         if parts.scheme not in _SCHEMES or not parts.hostname or not 0 < port < 65536:
             raise ValueError(_EXPECTED)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
