@@ -37,7 +37,7 @@ def test_every_row_is_a_message_in_order(
 ) -> None:
     rows = numbered(target, 25_000)
     written = write(options(nats_server.url, sink_mode=mode), rows)
-    assert written.rows == 25_000
+    assert written.counts.messages == 25_000
     found = admin.read_all(target)
     assert [m.payload for m in found] == [row["content"] for row in rows]
     assert [m.subject for m in found] == [row["subject"] for row in rows]
@@ -56,7 +56,7 @@ def test_every_mode_works_on_an_old_server(
 
 
 def test_no_rows_are_no_messages(nats_server: EmbeddedServer, admin: Admin, target: str) -> None:
-    assert write(options(nats_server.url), []).rows == 0
+    assert write(options(nats_server.url), []).counts.messages == 0
     assert admin.info(target).state.messages == 0
 
 

@@ -94,6 +94,6 @@ def test_the_sink_writes_fast_batches_to_the_subject(
     assert config(admin, f"{stream}-ingest")["allow_batched"] is True
     rows = [{"subject": f"{stream}.k{i % 9}.x", "content": str(i).encode()} for i in range(3_000)]
     before = nats_server.statistics()["out_msgs"]
-    assert write(options(nats_server.url), rows).rows == 3_000
+    assert write(options(nats_server.url), rows).counts.messages == 3_000
     assert nats_server.statistics()["out_msgs"] - before < 3_000  # fewer acks than rows
     wait_for(admin, stream, 3_000)
