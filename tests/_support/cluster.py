@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import nats.errors
@@ -34,26 +34,51 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def cluster(size: int = 3) -> Iterator[list[EmbeddedServer]]:
-    """Servers that have found each other and can place replicated streams."""
+def cluster(size: int = 3, config: str = "") -> Iterator[list[EmbeddedServer]]:
+    """Servers that have found each other and can place replicated streams.
+
+    Args:
+        config: further lines of each server's configuration.
+    """
+    with running(members("test", size, lambda _: config)) as servers:
+        admin = Admin(servers[0].url)
+        try:
+            wait_until(lambda: _places_replicas(admin, size))
+            yield servers
+        finally:
+            admin.close()
+
+
+def members(
+    name: str, size: int, config: Callable[[int], str] = lambda _: "", server: str = "n"
+) -> list[EmbeddedServer]:
+    """The servers of a cluster, not started.
+
+    Args:
+        config: further lines of a server's configuration, by its number.
+        server: the start of the servers' names.
+    """
     ports = free_ports(size)
     routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
-    servers = [
+    return [
         EmbeddedServer(
-            f"server_name: n{i}\nserver_tags: [n{i}]\n"
-            f"cluster {{ name: test, listen: 127.0.0.1:{port}, routes: [{routes}] }}"
+            f"server_name: {server}{i}\nserver_tags: [{server}{i}]\n"
+            f"cluster {{ name: {name}, listen: 127.0.0.1:{port}, routes: [{routes}] }}\n"
+            + config(i)
         )
         for i, port in enumerate(ports)
     ]
+
+
+@contextmanager
+def running(servers: list[EmbeddedServer]) -> Iterator[list[EmbeddedServer]]:
+    """Start the servers, and wait until all know who leads them."""
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.stop)
             server.start()
         # Before there is a leader nobody answers, and a request would wait for its timeout.
         wait_until(lambda: all(_leader(server) for server in servers))
-        admin = Admin(servers[0].url)
-        stack.callback(admin.close)
-        wait_until(lambda: _places_replicas(admin, size))
         yield servers
 
 

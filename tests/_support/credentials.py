@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import nkeys
 from cryptography import x509
@@ -188,8 +190,46 @@ def make_jwt_world(connections: int = -1) -> JwtWorld:
     return JwtWorld(config, credentials)
 
 
-def _jwt(seed: str, issuer: str, subject: str, name: str, nats: dict[str, object]) -> str:
+def make_callout_answer(
+    seed: str, account: str, user: str, server: str, until: float | None, error: str = ""
+) -> bytes:
+    """Return what an auth callout service answers (ADR-26).
+
+    Args:
+        seed: of the account that the server's configuration names as the issuer.
+        account: the name of the account that the user belongs to.
+        user, server: the public keys in the request.
+        until: when the user has to connect again, in seconds since the epoch; ``None`` for never.
+        error: why the user may not connect; empty for a user who may.
+    """
+    issuer = bytes(nkeys.from_seed(bytearray(seed.encode())).public_key).decode()
+    grant = {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}
+    token = _jwt(seed, issuer, user, "user", grant, audience=account, until=until)
+    outcome = {"error": error} if error else {"jwt": token}
+    answer = {"type": "authorization_response", "version": 2, **outcome}
+    return _jwt(seed, issuer, user, "answer", answer, audience=server).encode()
+
+
+def read_claims(token: str) -> dict[str, Any]:
+    """Return the claims of a JWT, whose signature is not checked."""
+    body = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return claims
+
+
+def _jwt(
+    seed: str,
+    issuer: str,
+    subject: str,
+    name: str,
+    nats: Mapping[str, object],
+    *,
+    audience: str | None = None,
+    until: float | None = None,
+) -> str:
     body = {"iat": int(time.time()), "iss": issuer, "name": name, "sub": subject, "nats": nats}
+    body |= {"aud": audience} if audience else {}
+    body |= {"exp": int(until)} if until else {}
     digest = hashlib.new("sha512_256", json.dumps(body).encode()).digest()
     body["jti"] = base64.b32encode(digest).decode().rstrip("=")
     head = _b64(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())

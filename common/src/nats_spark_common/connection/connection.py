@@ -369,7 +369,8 @@ class Connection(AbstractContextManager["Connection"]):
         """Handle an operation that is not part of a reply.
 
         Raises ``ConnectError`` for ``-ERR``, which the server sends before it disconnects, and
-        ``ProtocolError`` if the server sends nothing but such operations.
+        ``ProtocolError`` if the server sends nothing but such operations. Even if the user has
+        expired, it is no ``AuthError``: the next connection may have new credentials.
         """
         if not isinstance(event, Msg):
             now = time.monotonic()
@@ -386,7 +387,8 @@ class Connection(AbstractContextManager["Connection"]):
             self.info = ServerInfo.from_fields(event.fields)
         elif isinstance(event, Err) and not event.text.lower().startswith("permissions violation"):
             self.close()
-            raise server_error(event.text)
+            error = server_error(event.text)
+            raise ConnectError(str(error)) if isinstance(error, AuthError) else error
         elif isinstance(event, Err):
             raise MissingPermissionError(
                 f"the server reports: {event.text}; grant the user this permission"

@@ -95,8 +95,10 @@ class BlockingClient:
     ) -> list[bytes | BaseException]:
         """Send requests (subject, payload) concurrently; return their replies or errors.
 
-        Raises ``TimeoutExpiredError`` if the server stops answering pings, or ``ConnectError``.
+        Raises ``TimeoutExpiredError`` if the server stops answering pings, ``ConnectError``, or
+        ``AuthError`` if the connection was closed and the server now rejects the credentials.
         """
+        self._reopen()
 
         async def send_all() -> list[bytes | BaseException]:
             sent = (self._request(s, p, timeout) for s, p in requests)
@@ -110,6 +112,7 @@ class BlockingClient:
 
         Raises ``MissingPermissionError``, ``TimeoutExpiredError`` or ``ConnectError``.
         """
+        self._reopen()
         return self._run(self._request(subject, payload, timeout), timeout + 1)
 
     async def _request(self, subject: str, payload: bytes, timeout: float) -> Msg:
@@ -124,8 +127,9 @@ class BlockingClient:
     def run(self, work: Callable[[Client], Coroutine[Any, Any, _T]], timeout: float) -> _T:
         """Await ``work`` of the client on its loop; return its result.
 
-        Raises ``TimeoutExpiredError`` or ``ConnectError``.
+        Raises ``TimeoutExpiredError``, ``ConnectError``, or ``AuthError`` as `request_all`.
         """
+        self._reopen()
         return self._run(work(self._client), timeout)
 
     def require_reply(self, subject: str, reply: bytes | BaseException) -> bytes:
@@ -180,6 +184,17 @@ class BlockingClient:
         if self._server is not None:
             silence.note(self._server.address)
             self._server = None
+
+    def _reopen(self) -> None:
+        """Connect again if nats-py has given the connection up.
+
+        It reconnects after a lost connection, but not after an ``-ERR`` of the server, such as that
+        of a user whose JWT has expired and who may have a new one.
+        """
+        if self._client.is_closed and self._settings.allow_reconnect:
+            self._server = None  # any server may tell whether it accepts the credentials
+            self._client = self._connected()
+            self._outage.over(self._server.url if self._server else "a server")
 
     async def _watched(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await ``work``. Raises ``TimeoutError`` if the server stops answering pings."""
