@@ -182,3 +182,10 @@ def test_the_api_lives_where_the_settings_say(options: dict[str, str], prefix: s
 
 def test_requests_carry_no_white_space() -> None:
     assert encode({"seq": 1, "batch": 2}) == b'{"seq":1,"batch":2}'
+
+
+@pytest.mark.parametrize(("code", "what"), [(10118, "stream"), (10119, "consumer")])
+def test_what_is_offline_may_come_back(code: int, what: str) -> None:
+    payload = failure(code=500, err_code=code, description=f"{what} is offline")
+    with pytest.raises(JetStreamUnavailableError, match=f"{what} is offline"):
+        parse_json(payload, INFO)

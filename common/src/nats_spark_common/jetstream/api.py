@@ -33,6 +33,8 @@ WRONG_LAST_SEQUENCE = 10071
 REFUSED_BY_WORK_QUEUE = (10084, 10098, 10099, 10100, 10101)
 JETSTREAM_NOT_ENABLED = 10076
 CLUSTER_NOT_AVAILABLE = 10008
+#: Errors of a cluster for a stream or consumer whose servers are all down.
+OFFLINE = (10118, 10119)
 JETSTREAM_NOT_ENABLED_FOR_ACCOUNT = 10039
 _STREAM_IN_SUBJECT = re.compile(r"\.(?:STREAM|CONSUMER)\.(?:MSG\.)?[A-Z]+\.([^.]+)")
 _NOT_ENABLED = (JETSTREAM_NOT_ENABLED, JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
@@ -245,6 +247,8 @@ def parse_json(payload: bytes, subject: str) -> dict[str, Any]:
         )
     if err_code == CLUSTER_NOT_AVAILABLE:
         raise NoLeaderError(f"{subject}: {description}: the cluster has no leader")
+    if err_code in OFFLINE:
+        raise JetStreamUnavailableError(f"{subject}: {description}: its servers are down")
     if err_code in _NOT_ENABLED:
         raise JetStreamUnavailableError(f"{description}: enable JetStream (server option -js)")
     raise ServerError(f"{subject}: {description}", code, err_code, description)

@@ -9,7 +9,12 @@ import base64
 
 from ..connection.pool import connection
 from ..connection.retry import AWAY, retrying
-from ..errors import JetStreamUnavailableError, ServerError, StreamNotFoundError
+from ..errors import (
+    JetStreamUnavailableError,
+    ServerError,
+    StreamNotFoundError,
+    TimeoutExpiredError,
+)
 from ..jetstream.api import (
     NO_RESPONDERS,
     STREAM_NAME_IN_USE,
@@ -38,6 +43,8 @@ class Bucket:
         prefix = api_prefix(settings)
         # Writes to another domain use its API prefix, as in the official clients.
         self._put_prefix = "" if prefix == "$JS.API" else f"{prefix}."
+        # A put that no bucket receives gets no reply from there, instead of "no responders".
+        self._missing = bool(self._put_prefix)
 
     def create(self, replicas: int) -> None:
         """Create the bucket if it is missing. Raises ``ServerError`` if the server rejects it."""
@@ -88,15 +95,47 @@ class Bucket:
         header = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {revision}\r\n\r\n".encode()
 
         def attempt() -> int | None:
+            if self._missing and not self._exists():
+                self.create(replicas)
             for _ in range(2):
-                with connection(self._settings) as link:
-                    reply = link.request(subject, value, self._settings.request_timeout, header)
+                reply = self._send(subject, value, header)
                 if not reply.header or header_status(reply.header)[0] != NO_RESPONDERS:
                     return _revision(reply, subject)
                 self.create(replicas)
-            raise JetStreamUnavailableError(f"key-value bucket {self._name} has no leader yet")
+            raise JetStreamUnavailableError(
+                f"key-value bucket {self._name} has no leader yet{self._remedy()}"
+            )
 
         return retrying(attempt, self._settings, AWAY)
+
+    def _send(self, subject: str, value: bytes, header: bytes) -> Msg:
+        self._missing = bool(self._put_prefix)  # unless it replies
+        try:
+            with connection(self._settings) as link:
+                reply = link.request(subject, value, self._settings.request_timeout, header)
+        except TimeoutExpiredError as error:
+            raise TimeoutExpiredError(f"{error}{self._remedy()}") from error
+        self._missing = False
+        return reply
+
+    def _remedy(self) -> str:
+        if self._settings.js_api_prefix is None:
+            return ""
+        return (
+            f"; with nats.js.api.prefix, import $KV.{self._name}.> as "
+            f"{self._put_prefix}$KV.{self._name}.>, which no other import may match"
+        )
+
+    def _exists(self) -> bool:
+        request = {"last_by_subj": f"$KV.{self._name}.none"}
+        try:
+            request_with_retry(self._settings, f"STREAM.MSG.GET.{self._stream}", request)
+        except StreamNotFoundError:
+            return False
+        except ServerError as error:
+            if not is_no_message(error):
+                raise
+        return True
 
     def purge(self, keys: str, before: int | None = None) -> None:
         """Delete the keys that match a pattern, or those with a revision below ``before``."""

@@ -78,8 +78,10 @@ class Targets:
             return string(names[0]) if names else None
 
     def _request(self, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        # JetStream that never answered is not set up; JetStream that did is down for a moment.
-        transient = AWAY if self._answered else UNREACHED
+        # JetStream that never answered is not set up; JetStream that did is down for a moment. In
+        # another domain or account, it may be down while this server is up.
+        elsewhere = self._settings.domain or self._settings.js_api_prefix
+        transient = AWAY if self._answered or elsewhere else UNREACHED
         answer = request_with_retry(self._settings, call, body, transient)
         self._answered = True
         return answer
