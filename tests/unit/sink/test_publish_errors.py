@@ -67,3 +67,8 @@ def test_an_error_names_the_other_stream_that_stored_a_message() -> None:
     found = publish_error("a", {"stream": "OTHER", "seq": 1})
     assert isinstance(found, PublishError)
     assert "stream 'OTHER' stored the message" in str(found)
+
+
+def test_a_message_that_file_storage_does_not_take_is_not_a_full_stream() -> None:
+    words = str(publish_error("orders.eu", {"error": error(503, 10077, "message too large")}))
+    assert words.endswith("file storage stores up to 32 MiB: make the message smaller")

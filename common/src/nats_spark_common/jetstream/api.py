@@ -78,6 +78,7 @@ class StreamInfo:
         replicas: number of replicas.
         transforms: whether messages are stored with other subjects than they are published to.
         sourced: whether the stream also stores messages of other streams.
+        counts: whether messages are increments, whose payload is the sum so far (ADR-49).
         servers: names of the servers with a replica, the leader first; lagging replicas are
             omitted.
         clustered: whether the server is one of a cluster.
@@ -99,6 +100,7 @@ class StreamInfo:
     replicas: int = 1
     transforms: bool = False
     sourced: bool = False
+    counts: bool = False
     servers: tuple[str, ...] = ()
     clustered: bool = False
     last_ts: str = ""
@@ -128,6 +130,7 @@ class StreamInfo:
                 duplicate_window=whole(config.get("duplicate_window") or 0) / 1e9,
                 replicas=whole(config.get("num_replicas") or 1),
                 transforms=bool(config.get("subject_transform")),
+                counts=bool(config.get("allow_msg_counter")),
                 sourced=bool(config.get("sources")),
                 servers=_servers(info.get("cluster") or {}),
                 clustered="name" in (info.get("cluster") or {}),  # a single one names itself only

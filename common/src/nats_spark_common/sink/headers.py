@@ -71,6 +71,12 @@ def add_lines(blocks: pa.BinaryArray | None, lines: list[str]) -> pa.BinaryArray
     return pa.array(added, pa.binary())
 
 
+def header_value(block: bytes, name: str) -> bytes | None:
+    """Return the value of a header in an encoded block, the first one; ``None`` without it."""
+    _, found, rest = block.partition(f"\r\n{name}:".encode())
+    return rest.partition(b"\r\n")[0].strip() if found else None
+
+
 def _lines(
     headers: pa.MapArray, subjects: pa.StringArray, stream: str | None
 ) -> pa.StringArray | None:

@@ -19,6 +19,9 @@ _ID_IN_PROCESS = 10158
 #: A message's header names a stream other than the one with its subject.
 EXPECTED_ANOTHER_STREAM = 10060
 
+#: The description of the error that a stream is full, if its storage allows no message so large.
+_TOO_LARGE = "message too large"
+
 _REMEDIES = {
     10077: "the stream is full and discards new messages (discard: new): raise its limits, or "
     "let consumers or max_age remove messages",
@@ -32,6 +35,11 @@ _REMEDIES = {
     EXPECTED_ANOTHER_STREAM: "nats.stream.name, or the header Nats-Expected-Stream, names another "
     "stream: correct it, or remove it to write to whichever stream has the subject",
     10166: "set the stream's allow_msg_ttl, or drop the header Nats-TTL",
+    10168: "set the stream's allow_msg_counter, or drop the header Nats-Incr",
+    10169: "the stream counts (allow_msg_counter): set the header Nats-Incr, such as +1",
+    10170: "leave the content null: the server stores the sum there",
+    10188: "set the stream's allow_msg_schedules, or drop the headers Nats-Schedule-*",
+    10212: "drop the headers Nats-Schedule-* and Nats-Scheduler of copied messages with map_filter",
     10052: "set the stream's allow_rollup_hdrs, or drop the header Nats-Rollup",
     10111: "set the stream's allow_rollup_hdrs, or drop the header Nats-Rollup",
     10047: "free or raise the storage of the account or server",
@@ -61,6 +69,8 @@ def publish_error(subject: str, body: dict[str, Any]) -> PublishError:
         )
     description = error.get("description", "unknown error")
     remedy = _REMEDIES.get(int(error.get("err_code") or 0))
+    if description == _TOO_LARGE:
+        remedy = "a stream with file storage stores up to 32 MiB: make the message smaller"
     return PublishError(
         f"subject {subject!r}: {stream} rejected the message: {description}"
         + (f"; {remedy}" if remedy else "")

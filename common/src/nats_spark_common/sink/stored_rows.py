@@ -6,6 +6,7 @@ when messages were removed from that range.
 
 Rows without ids of their own are identified by their numbers. A stored row must then be identical
 to the row that would be published under its number; if it is not, the rows came in another order.
+In a stream of counters, the server replaces the payload by the sum; there, increments are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..protocol.timestamps import rfc3339_to_ns
 from ..reading.range_reader import read_range
 from ..rows.messages import Messages
 from .arrays import bools
-from .headers import MSG_ID, flatten_headers
+from .headers import MSG_ID, flatten_headers, header_value
 from .rows import Rows
 from .server_processes import process_ids
 from .targets import StreamMasks, Targets
@@ -39,6 +40,9 @@ _log = logging.getLogger(__name__)
 
 #: Allowed difference between the clocks of executors, in seconds.
 _CLOCK_MARGIN = 5.0
+
+#: The header of a counter's increment (ADR-49).
+_INCREMENT = "Nats-Incr"
 
 #: The fields that ids and fingerprints are made of.
 _READ_FIELDS = frozenset({"subject", "content", "headers"})
@@ -152,7 +156,7 @@ class StoredRowsFinder:
         known = np.zeros(len(rows), bool)
         for info, mask in parts:
             if info.name in stored:
-                known |= mask & self._is_stored(rows, stored[info.name])
+                known |= mask & self._is_stored(rows, stored[info.name], info.counts)
         return rows.where(~known)
 
     def _read(self, stream: str, start: StreamStart, after: int, at: float) -> Iterator[StoredRows]:
@@ -173,7 +177,7 @@ class StoredRowsFinder:
         if first <= info.last_seq:
             for messages in self._messages(info, first, info.last_seq, _READ_FIELDS):
                 count += len(messages)
-                yield self._stored_rows(messages, info.transforms)
+                yield self._stored_rows(messages, info)
         if count < info.last_seq - first + 1:
             self._check_window(info, start, after, at)
 
@@ -199,7 +203,7 @@ class StoredRowsFinder:
             for messages in self._messages(info, start.seq, start.seq, frozenset({"timestamp"}))
         )
 
-    def _stored_rows(self, messages: Messages, transforms: bool) -> StoredRows:
+    def _stored_rows(self, messages: Messages, info: StreamInfo) -> StoredRows:
         """Return the message ids, with fingerprints of the rows that are identified by number."""
         offsets, names, values = flatten_headers(messages.columns["headers"])
         rows = np.repeat(np.arange(len(messages)), np.diff(offsets))
@@ -207,11 +211,16 @@ class StoredRowsFinder:
         lines = np.flatnonzero(bools(pc.equal(names, MSG_ID)))
         ids = values.take(pa.array(lines))
         own = bools(pc.starts_with(ids, self._task.id_prefix))
+        increments: dict[int, bytes] = {}
+        if info.counts:
+            marked = np.flatnonzero(bools(pc.equal(names, _INCREMENT)))
+            increments = {int(rows[i]): values[i].as_py().encode() for i in marked}
         found: dict[str, int] = {}
         for position in np.flatnonzero(own):
-            row = rows[lines[position]]
-            payload, subject = contents[row].as_py(), subjects[row].as_py()
-            found[ids[position].as_py()] = hash(payload if transforms else (subject, payload))
+            row = int(rows[lines[position]])
+            payload = increments.get(row) if info.counts else contents[row].as_py()
+            named = payload if info.transforms else (subjects[row].as_py(), payload)
+            found[ids[position].as_py()] = hash(named)
         return StoredRows(found, ids if self._user_ids else ids.filter(pa.array(own)))
 
     def _check_window(self, info: StreamInfo, start: StreamStart, after: int, at: float) -> None:
@@ -250,13 +259,19 @@ class StoredRowsFinder:
             )
         _log.warning("%s; publishing the rows that are not found", problem)
 
-    def _is_stored(self, rows: Rows, stored: StoredRows) -> npt.NDArray[np.bool_]:
-        """Return a mask of the rows that a stream has stored."""
+    def _is_stored(self, rows: Rows, stored: StoredRows, counts: bool) -> npt.NDArray[np.bool_]:
+        """Return a mask of the rows that a stream has stored.
+
+        Args:
+            counts: as `StreamInfo.counts`.
+        """
         ids = rows.ids
         assert ids is not None, "in this mode, every row has one"
         known = bools(pc.is_in(ids, value_set=stored.ids))
         for row in np.flatnonzero(known):
             subject, payload = rows.subjects[row].as_py(), rows.payloads[row].as_py()
+            if counts and rows.blocks is not None:
+                payload = header_value(rows.blocks[row].as_py(), _INCREMENT)
             expected = stored.fingerprints.get(ids[row].as_py())
             if expected not in (None, hash((subject, payload)), hash(payload)):
                 raise ReplayError(
