@@ -12,7 +12,7 @@ PROJECTS := pyproject.toml common/pyproject.toml v2/pyproject.toml balanced/pypr
 export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
 unexport PYTHONPATH VIRTUAL_ENV SPARK_HOME
 
-.PHONY: help demo test test-unit fuzz test-lowest test-matrix chaos chaos-proof lint format bench bench-write bench-ways bench-latency bench-kafka bench-scale bench-all bench-balanced bench-partitioned clean java
+.PHONY: help demo test test-unit test-limits fuzz test-lowest test-matrix chaos chaos-proof lint format bench bench-write bench-ways bench-latency bench-kafka bench-scale bench-all bench-balanced bench-partitioned clean java
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test-unit: $(STAMP) ## unit and property tests, without servers and Spark
 
 fuzz: $(STAMP) ## mutated bytes for every parser, for FUZZ_SECONDS (60)
 	@$(PYTHON) -m tests.fuzz
+
+test-limits: $(STAMP) $(QUICK_SPARK) java ## tests of sizes, numbers and pauses that take long
+	@$(PYTHON) -m pytest -m limits $(ARGS)  # one after the other, because they measure memory
 
 # All packages together, and without the one that needs a newer Spark than the others.
 test-lowest: java ## tests with the lowest versions that the packages and their extras allow
