@@ -21,7 +21,8 @@ class BatchLimits:
 
     Attributes:
         available_now: whether the query ends with the messages available at its start.
-        budget: messages that an ``availableNow`` query may still pull; None until it is known.
+        budget: messages that an ``availableNow`` query may still take, without those that it has
+            committed and the server redelivers; None until it is known.
         timed_out: whether ``nats.idle.timeout.minutes`` have passed without a message.
     """
 
@@ -102,7 +103,7 @@ class BatchLimits:
     def pulled(self, pulled: int, new: int, now: float) -> None:
         """Note how many messages were pulled for a batch, and how many of them are new."""
         if self.budget is not None:
-            self.budget = max(0, self.budget - pulled)
+            self.budget = max(0, self.budget - new)
         if new:
             self._last_batch = now
             if self._pace:

@@ -170,10 +170,10 @@ class BatchPuller:
         parts: list[Deliveries] = []
         pulled = new = newest = resets = 0
         budget = self._limits.budget
-        while ahead or (new < limit and (budget is None or pulled < budget)):
+        while ahead or (new < limit and (budget is None or new < budget)):
             count = min(limit - new, max_pull) if max_bytes else 1
             if budget is not None:
-                count = min(count, budget - pulled)
+                count = min(count, budget - new)
             expires_now = min(expires, info.max_expires or expires)
             if ahead:
                 result, is_last = ahead.popleft(), False
