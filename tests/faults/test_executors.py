@@ -21,7 +21,7 @@ from .test_kill import COUNT, ROOT, check_table, prepare
 
 EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.limits]  # five JVMs
 
 
 def executors(driver: int) -> list[psutil.Process]:

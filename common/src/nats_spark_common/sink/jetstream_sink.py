@@ -50,14 +50,15 @@ class JetStreamSink(DataSource):
         return BatchWriter(*self._prepared(schema, "save"))
 
     def _prepared(self, schema: StructType, call: str) -> tuple[NatsSettings, MessageColumns]:
-        options = with_path(self.options, call)
+        has_target = _has_target(self.options)  # without, a path is that of a catalog table
+        options = with_path(self.options, call) if has_target else self.options
         settings = NatsSettings.from_options(options)
         if "url" not in settings.model_fields_set:
             raise OptionError(
                 "nats.url is not set, and writes have no default server: set it to the server to "
                 f"write to. {WRITES_TO_TABLES}"
             )
-        if not _has_target(self.options):
+        if not has_target:
             raise OptionError(
                 "the write has no nats. option, so the server of the environment (NATS_URL) or a "
                 f"context may not be meant for it: set nats.url on the write. {WRITES_TO_TABLES}"

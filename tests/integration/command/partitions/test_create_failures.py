@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from nats_spark_common.embedded import EmbeddedServer
 from nats_spark_common.jetstream.control import Control
 
-from ...._support.admin import Admin, wait_until
+from ...._support.admin import Admin
 from ...._support.partitions_command import Run, as_user, names, wait_for
 
 
@@ -43,17 +43,21 @@ def test_a_limit_of_the_account_rolls_back_the_created_streams(
 
 
 def test_a_stream_with_messages_is_not_rolled_back(
-    fails: Callable[..., str], accounts: EmbeddedServer, account_admin: Admin
+    fails: Callable[..., str],
+    accounts: EmbeddedServer,
+    account_admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # FULL-1 fails after the request's timeout; the message is stored before that.
-    def publish() -> None:
-        wait_until(lambda: "FULL-0" in names(account_admin))
-        account_admin.publish("FULL.k.x", b"1")
+    answered = Control.api
 
-    publisher = threading.Thread(target=publish)
-    publisher.start()
+    def publishing(self: Control, call: str, request: Any = None) -> dict[str, Any]:
+        """FULL-1 cannot be created; a message is stored before that."""
+        if call == "STREAM.CREATE.FULL-1":
+            account_admin.publish("FULL.k.x", b"1")
+        return answered(self, call, request)
+
+    monkeypatch.setattr(Control, "api", publishing)
     line = fails(*half("FULL"), url=as_user(accounts, "some"))
-    publisher.join()
     assert "kept because of new messages: FULL-ingest" in line
     assert "run the command again" in line
     assert account_admin.info("FULL-ingest").state.messages == 1
@@ -85,16 +89,31 @@ def test_an_interrupted_run_rolls_back_the_stream_in_creation(
     assert names(admin, stream) == []
 
 
+KILLED = """
+import os, signal, sys
+from nats_spark_common.cli import main
+from nats_spark_common.jetstream.control import Control
+
+answered = Control.api
+
+def killed(self, call, request=None):
+    if call == "STREAM.CREATE.DIES-1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answered(self, call, request)
+
+Control.api = killed
+main(sys.argv[1:])
+"""
+
+
 def test_a_killed_run_is_completed_by_the_next(
     run: Run, accounts: EmbeddedServer, account_admin: Admin
 ) -> None:
-    # The request for DIES-1 is rejected, which the client notices only after the timeout.
-    slow = ["-o", "nats.request.timeout=60s", "-s", as_user(accounts, "some")]
-    command = [sys.executable, "-m", "nats_spark_common.cli", "partitions"]
     arguments = ["create", "DIES", "--subject", "DIES.*.>", "--partitions", "3"]
-    with subprocess.Popen([*command, *arguments, *slow]) as killed:
-        wait_until(lambda: "DIES-0" in names(account_admin))
-        killed.kill()
+    command = ["partitions", *arguments, "-s", as_user(accounts, "all")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *command], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert names(account_admin, "DIES") == ["DIES-0", "DIES-ingest"]
     account_admin.publish("DIES.k.x", b"1")
     code, out, _ = run(*arguments, url=as_user(accounts, "all"))
     assert code == 0
