@@ -45,7 +45,7 @@ test-lowest: java ## tests with the lowest versions that the packages and their 
 		tests/integration/command/test_arguments.py $(ARGS)
 	@scripts/make-venv .venv-lowest-replaying .cache/lowest-replaying.txt $(REPLAYING)
 	@PYSPARK_PYTHON=$(CURDIR)/.venv-lowest-replaying/bin/python .venv-lowest-replaying/bin/python -m pytest \
-		tests/unit --ignore tests/unit/balanced --ignore tests/unit/replay/test_pushdown.py \
+		tests/unit --ignore tests/unit/balanced --ignore tests/unit/chaos --ignore tests/unit/replay/test_pushdown.py \
 		tests/integration/test_admission.py tests/integration/test_batch.py \
 		tests/integration/test_data_loss.py tests/integration/test_old_reader.py $(ARGS)
 

@@ -27,9 +27,9 @@ def table(seed: int, rounds: Sequence[tuple[Plan, Result]]) -> str:
     outages = sum(result.outages for _, result in rounds)
     bad = sum(1 for _, result in rounds if result.problems)
     lines = [
-        f"Last run: {time.strftime('%Y-%m-%d')}, `CHAOS_SEED={seed}`: {len(rounds)} rounds, "
+        f"Last run: {time.strftime('%Y-%m-%d')}, `CHAOS_SEED={seed}`: {len(rounds)} round{'s' if len(rounds) > 1 else ''}, "
         f"{faults} faults, {messages:,} messages, {outages} queries started again after an outage; "
-        f"{'each round as promised' if not bad else f'{bad} not as promised'}.",
+        f"{'each as promised' if not bad else f'{bad} not as promised'}.",
         "",
         "| scenario | rounds | not as promised |",
         "|---|---|---|",
