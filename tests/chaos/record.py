@@ -26,10 +26,11 @@ def table(seed: int, rounds: Sequence[tuple[Plan, Result]]) -> str:
     messages = sum(result.messages for _, result in rounds)
     outages = sum(result.outages for _, result in rounds)
     bad = sum(1 for _, result in rounds if result.problems)
+    many = f"{len(rounds)} rounds" if len(rounds) > 1 else "1 round"
     lines = [
-        f"Last run: {time.strftime('%Y-%m-%d')}, `CHAOS_SEED={seed}`: {len(rounds)} round{'s' if len(rounds) > 1 else ''}, "
-        f"{faults} faults, {messages:,} messages, {outages} queries started again after an outage; "
-        f"{'each as promised' if not bad else f'{bad} not as promised'}.",
+        f"Last run: {time.strftime('%Y-%m-%d')}, `CHAOS_SEED={seed}`: {many}, {faults} faults, "
+        f"{messages:,} messages, {outages} queries started again after an outage; "
+        f"{f'{bad} not as promised' if bad else 'each as promised'}.",
         "",
         "| scenario | rounds | not as promised |",
         "|---|---|---|",
