@@ -126,7 +126,7 @@ class Faults:
         return self._each(routes, Link.stall)
 
     def _lag_replica(self, choice: int) -> Undo:
-        """Slow what a server is told by the others."""
+        """Slow down the routes to a server, so that its replicas lag."""
         routes = self._world.routes_of(choice % len(self._world.servers))
         return self._each(routes, lambda link: link.slow(_LAGGING))
 

@@ -32,7 +32,7 @@ class Result:
     """What a round has shown.
 
     Attributes:
-        problems: what is not as promised; empty if all is well.
+        problems: broken promises; empty if there are none.
         messages: how many were published.
         outages: how often the driver's queries gave up and were started again.
         seconds: how long it took.
@@ -48,7 +48,7 @@ def run(plan: Plan, tell: Tell, environment: Mapping[str, str] | None = None) ->
     """Do a round.
 
     Args:
-        tell: is told each fault as it happens.
+        tell: called with each fault as it happens.
         environment: variables of the driver, such as a ``PYTHONPATH`` with a bug.
     """
     begun = time.monotonic()

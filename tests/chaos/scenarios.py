@@ -129,7 +129,7 @@ class Scenario(ABC):
 
     @abstractmethod
     def problems(self, outcome: Outcome) -> Iterator[str]:
-        """Yield what is not as promised."""
+        """Yield the promises that the results break."""
 
 
 class Table(Scenario):
@@ -247,9 +247,10 @@ class Balanced(Scenario):
     """Balanced, alone on its consumer: every message once, all of them acknowledged."""
 
     name = "balanced"
+    retention: ClassVar[RetentionPolicy] = RetentionPolicy.LIMITS
 
     def prepare(self, world: World, chance: random.Random) -> None:
-        super().prepare(world, chance)
+        world.admin().create_stream(self.source, num_replicas=SIZE, retention=self.retention)
         config = ConsumerConfig(
             durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT
         )
@@ -279,15 +280,7 @@ class WorkQueue(Balanced):
     """Two queries and another client share the consumer of a work queue: nobody loses any."""
 
     name = "work-queue"
-
-    def prepare(self, world: World, chance: random.Random) -> None:
-        world.admin().create_stream(
-            self.source, num_replicas=SIZE, retention=RetentionPolicy.WORK_QUEUE
-        )
-        config = ConsumerConfig(
-            durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT
-        )
-        world.admin().run(world.admin().js.add_consumer(self.source, config))
+    retention = RetentionPolicy.WORK_QUEUE
 
     def start(self, session: Session) -> list[StreamingQuery]:
         return [session.store(name, self._frame(session)) for name in self._queries()]
